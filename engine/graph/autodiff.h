@@ -44,15 +44,18 @@ class GradientContext {
 struct BackwardOptions {
   // Recompute each block's intermediates from its input instead of keeping them (Chen et al. 2016).
   bool checkpoint_blocks = false;
+  // Tensors whose gradients the caller wants to have (for tests; training needs none).
+  std::vector<TensorId> wanted;
 };
 
-// Appends the backward pass. `seeds` maps tensors to their known gradients (for example h to the dh
+// Appends the backward pass and returns the gradients of `options.wanted` (absent where none
+// arrives). `seeds` maps tensors to their known gradients (for example h to the dh
 // that lm_head_loss computed). `parameter_gradients` maps each trained persistent tensor to the
 // persistent tensor that its gradient is added to. FAILED_PRECONDITION names an op on the way that
 // has no gradient.
-absl::Status AppendBackward(Graph& graph, const std::map<TensorId, TensorId>& seeds,
-                            const std::map<TensorId, TensorId>& parameter_gradients,
-                            const BackwardOptions& options);
+absl::StatusOr<std::map<TensorId, TensorId>> AppendBackward(
+    Graph& graph, const std::map<TensorId, TensorId>& seeds,
+    const std::map<TensorId, TensorId>& parameter_gradients, const BackwardOptions& options);
 
 }  // namespace choir::engine
 

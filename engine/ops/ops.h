@@ -44,6 +44,9 @@ struct OpExample {
   std::vector<TensorDesc> updates;
   Attrs attrs;
   std::vector<std::vector<int32_t>> ints;  // one entry for each kI32 input, in order
+  // Moves drawn values into the op's domain (adamw's v is never negative); null: none needed.
+  void (*adjust)(std::span<RefTensor> inputs, std::span<RefTensor> updates,
+                 const Attrs& attrs) = nullptr;
 };
 
 struct OpSchema {
@@ -58,7 +61,7 @@ struct OpSchema {
   std::vector<OpExample> (*examples)();
 };
 
-// Every op, in table order; kOp* are indices into it and into each backend's kernel table.
+// Every op, in table order; a backend's kernel table has the same order.
 std::span<const OpSchema* const> AllOps();
 absl::StatusOr<const OpSchema*> FindOp(std::string_view name);
 // Position of the op in AllOps().
