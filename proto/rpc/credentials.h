@@ -1,0 +1,50 @@
+#ifndef CHOIR_PROTO_RPC_CREDENTIALS_H_
+#define CHOIR_PROTO_RPC_CREDENTIALS_H_
+
+// mTLS for both ends. Every call but enrolment has a client certificate; there is no plaintext
+// mode.
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include <grpcpp/grpcpp.h>
+
+namespace choir::rpc {
+
+struct TlsIdentity {
+  std::string certificate_chain_pem;  // leaf first
+  std::string private_key_pem;        // PKCS#8; a secret
+};
+
+// Requires and verifies a client certificate under `root_pem`.
+std::shared_ptr<grpc::ServerCredentials> MutualServerCredentials(std::string_view root_pem,
+                                                                 const TlsIdentity& identity);
+// Server certificate only: for the enrolment port.
+std::shared_ptr<grpc::ServerCredentials> EnrolmentServerCredentials(const TlsIdentity& identity);
+
+// A channel that trusts `root_pem` alone and expects trust::kCoordinatorName. `identity` null:
+// enrolment. Limits: messages of at most 4 MiB, keepalive, no proxy.
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, std::string_view root_pem,
+                                           const TlsIdentity* identity);
+
+// Limits for a server that faces strangers: message size, streams, metadata, connection age,
+// memory.
+void ApplyServerLimits(grpc::ServerBuilder& builder);
+
+// Who calls: the verified certificate's common name. UNAUTHENTICATED if there is none.
+absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContext& context);
+// The 32-byte id of a calling node ("node:<hex>"). PERMISSION_DENIED for any other caller.
+absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContext& context);
+// PERMISSION_DENIED unless an operator calls.
+absl::Status RequireOperator(const grpc::ServerContext& context);
+
+// Status conversion, with payloads (reason codes) carried in the error details.
+grpc::Status ToGrpc(const absl::Status& status);
+absl::Status FromGrpc(const grpc::Status& status);
+
+}  // namespace choir::rpc
+
+#endif  // CHOIR_PROTO_RPC_CREDENTIALS_H_
