@@ -1,0 +1,95 @@
+#ifndef CHOIR_ENGINE_LORA_ADAPTER_H_
+#define CHOIR_ENGINE_LORA_ADAPTER_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "engine/lora/lora_config.h"
+
+namespace choir::engine {
+
+// One linear layer of a base model that can be adapted: y = W x, W (rows, cols) = (out, in).
+struct LoraTarget {
+  std::string name;  // the base tensor: "blk.0.attn_q.weight"
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+
+// The low-rank update of one linear layer, row-major f32: a (rank, cols), b (rows, rank).
+struct LoraPair {
+  std::string name;  // of the base tensor
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t rank = 0;
+  std::vector<float> a;
+  std::vector<float> b;
+};
+
+// A LoRA adapter in memory: pairs in canonical order (block, then projection in the order of
+// LoraModule; names that are no projection of a block come last, by name), each name once.
+// W' = W + Scale(pair) * B A.
+struct Adapter {
+  std::vector<LoraPair> pairs;
+  // As in the file: the scale is alpha / rank, or 1 if alpha is 0.
+  float alpha = 0.0f;
+  // general.architecture of the base model.
+  std::string architecture;
+  // SHA-256 of the base model's file in hexadecimal; empty if not known.
+  std::string base_model_sha256;
+
+  [[nodiscard]] float Scale(const LoraPair& pair) const {
+    return alpha == 0.0f ? 1.0f : alpha / static_cast<float>(pair.rank);
+  }
+  // Elements of all A and B.
+  [[nodiscard]] uint64_t ParameterCount() const;
+  // Null if there is none.
+  [[nodiscard]] const LoraPair* Find(std::string_view name) const;
+};
+
+// True if both have the same targets, shapes and ranks in the same order.
+bool SameShape(const Adapter& x, const Adapter& y);
+
+// Checks an adapter as a whole: at least one pair, canonical order, no repeated name, sizes that
+// agree, rank in 1..kMaxLoraRank, finite alpha. INVALID_ARGUMENT with the pair's name.
+absl::Status ValidateAdapter(const Adapter& adapter);
+
+// Checks that every pair fits its target: NOT_FOUND for a name that the base model lacks,
+// INVALID_ARGUMENT for another shape.
+absl::Status CheckAdapterFits(const Adapter& adapter, std::span<const LoraTarget> targets);
+
+// The targets that `config` adapts, in canonical order. INVALID_ARGUMENT if there is none, or a
+// projection of the configuration has no target.
+absl::StatusOr<std::vector<LoraTarget>> AdapterTargetsFor(const LoraConfig& config,
+                                                          std::span<const LoraTarget> targets);
+
+// A fresh adapter: B zero, A uniform in (-1, 1) / sqrt(in) (Kaiming with a = sqrt(5)), drawn in
+// canonical order from SeededRng(seed), so that all nodes of one seed start alike.
+absl::StatusOr<Adapter> InitAdapter(const LoraConfig& config, std::span<const LoraTarget> targets,
+                                    std::string_view architecture, uint64_t seed);
+
+// All parameters in canonical order, A before B, each row-major: the vector that is aggregated.
+std::vector<float> Flatten(const Adapter& adapter);
+// The inverse, into the shape of `adapter`. INVALID_ARGUMENT if the count differs.
+absl::Status Unflatten(std::span<const float> values, Adapter& adapter);
+
+// x - y and x + factor * y, element by element, with alpha and names of x. INVALID_ARGUMENT if the
+// shapes differ.
+absl::StatusOr<Adapter> Subtract(const Adapter& x, const Adapter& y);
+absl::Status AddScaled(Adapter& x, float factor, const Adapter& y);
+
+// INVALID_ARGUMENT, naming the tensor, if an element is NaN or infinite.
+absl::Status CheckFinite(const Adapter& adapter);
+// INVALID_ARGUMENT if all of A is zero, or all elements are: such an adapter cannot learn (no
+// gradient reaches B through A = 0), and a coordinator that hands it out suppresses everybody's
+// update but one (gradient suppression, Pasquini et al. 2022).
+absl::Status CheckNotDegenerate(const Adapter& adapter);
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_LORA_ADAPTER_H_

@@ -1,0 +1,157 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "engine/gguf/tensor_type.h"
+#include "engine/quant/half.h"
+#include "engine/quant/weight_format.h"
+#include "tests/support/test_data.h"
+
+namespace choir::engine {
+namespace {
+
+std::vector<float> LoadFloats(const std::string& path) {
+  const absl::StatusOr<std::string> bytes = ReadFile(path, 1 << 24);
+  EXPECT_TRUE(bytes.ok()) << bytes.status().ToString();
+  std::vector<float> out(bytes->size() / sizeof(float));
+  std::memcpy(out.data(), bytes->data(), bytes->size());
+  return out;
+}
+
+// NaN and -0 compare by their bits.
+bool SameBits(std::span<const float> x, std::span<const float> y) {
+  return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size_bytes()) == 0;
+}
+
+TEST(WeightFormatTest, LayoutAgreesWithTheContainer) {
+  for (const WeightFormat* format : AllWeightFormats()) {
+    const TensorTypeLayout* layout = FindTensorTypeLayout(format->type_id);
+    ASSERT_NE(layout, nullptr) << format->name;
+    EXPECT_EQ(layout->name, format->name);
+    EXPECT_EQ(layout->block_elements, format->block_elements) << format->name;
+    EXPECT_EQ(layout->block_bytes, format->block_bytes) << format->name;
+    EXPECT_EQ(FindWeightFormat(format->name), format);
+    EXPECT_EQ(FindWeightFormat(format->type_id), format);
+  }
+}
+
+TEST(WeightFormatTest, UnknownTypeIsUnimplementedAndListsTheKnownOnes) {
+  const absl::Status status = GetWeightFormat(200).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_NE(status.ToString().find("Q8_0"), std::string::npos);
+}
+
+TEST(WeightFormatTest, DequantizeEqualsTheVectorsBitForBit) {
+  CHOIR_TEST_DATA_OR_SKIP(data);
+  for (const WeightFormat* format : AllWeightFormats()) {
+    if (format->name == "F32") continue;
+    const std::string base = data + "/quant_vectors/" + std::string(format->name);
+    const std::vector<float> want = LoadFloats(base + ".deq.f32.bin");
+    const absl::StatusOr<std::string> blocks = ReadFile(base + ".q.bin", 1 << 24);
+    ASSERT_TRUE(blocks.ok());
+    ASSERT_EQ(blocks->size(), format->RowBytes(want.size()));
+    std::vector<float> got(want.size());
+    format->dequantize_row(AsBytes(*blocks), got);
+    EXPECT_TRUE(SameBits(got, want)) << format->name;
+  }
+}
+
+TEST(WeightFormatTest, QuantizeEqualsTheVectorsBitForBit) {
+  CHOIR_TEST_DATA_OR_SKIP(data);
+  const std::vector<float> source = LoadFloats(data + "/quant_vectors/src.f32.bin");
+  for (const WeightFormat* format : AllWeightFormats()) {
+    if (format->name == "F32" || format->quantize_row == nullptr) continue;
+    const absl::StatusOr<std::string> want =
+        ReadFile(data + "/quant_vectors/" + std::string(format->name) + ".q.bin", 1 << 24);
+    ASSERT_TRUE(want.ok());
+    std::vector<uint8_t> got(format->RowBytes(source.size()));
+    format->quantize_row(source, got);
+    EXPECT_TRUE(AsChars(got) == *want) << format->name;
+  }
+}
+
+TEST(WeightFormatTest, RoundTripOfF32KeepsEveryBit) {
+  std::vector<float> values = {0.0f, -0.0f, 1.5f, std::numeric_limits<float>::infinity(),
+                               NAN,  1e-45f};
+  std::vector<uint8_t> blocks(kF32Format.RowBytes(values.size()));
+  kF32Format.quantize_row(values, blocks);
+  std::vector<float> back(values.size());
+  kF32Format.dequantize_row(blocks, back);
+  EXPECT_TRUE(SameBits(back, values));
+}
+
+TEST(WeightFormatTest, NonFiniteInputDoesNotOverflowTheIntegersOfQ8) {
+  std::vector<float> values(32, 1.0f);
+  values[3] = std::numeric_limits<float>::infinity();
+  values[4] = NAN;
+  std::vector<uint8_t> blocks(kQ8_0Format.block_bytes);
+  kQ8_0Format.quantize_row(values, blocks);
+  std::vector<float> back(32);
+  kQ8_0Format.dequantize_row(blocks, back);
+  EXPECT_FALSE(std::isfinite(back[3]));
+}
+
+TEST(WeightFormatTest, UnalignedBlocksAreRead) {
+  std::vector<float> values(64);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) - 31.0f;
+  for (const WeightFormat* format : AllWeightFormats()) {
+    if (format->quantize_row == nullptr || values.size() % format->block_elements != 0) continue;
+    std::vector<uint8_t> shifted(1 + format->RowBytes(values.size()));
+    format->quantize_row(values, std::span(shifted).subspan(1));
+    std::vector<float> back(values.size());
+    format->dequantize_row(std::span(shifted).subspan(1), back);
+    EXPECT_NEAR(back[63], 32.0f, 0.01f) << format->name;
+  }
+}
+
+TEST(HalfTest, EveryF16SurvivesTheRoundTrip) {
+  for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
+    const float value = F16ToF32(static_cast<uint16_t>(bits));
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(F16ToF32(F32ToF16(value))));
+    } else {
+      ASSERT_EQ(F32ToF16(value), bits) << bits;
+    }
+  }
+}
+
+// The nearest f16 by exhaustive comparison of the two neighbours, ties to the even one.
+TEST(HalfTest, F32RoundsToTheNearestF16) {
+  SeededRng rng(1);
+  for (int i = 0; i < 200000; ++i) {
+    const auto exponent = static_cast<int>(rng.NextBelow(42)) - 26;
+    const float value = std::ldexp(static_cast<float>(1.0 + rng.NextUnit()), exponent);
+    const uint16_t half = F32ToF16(value);
+    if (value >= 65520.0f) {
+      ASSERT_EQ(half, 0x7c00);
+      continue;
+    }
+    const double error = std::fabs(static_cast<double>(F16ToF32(half)) - value);
+    const double above = std::fabs(static_cast<double>(F16ToF32(half + 1)) - value);
+    ASSERT_LE(error, above) << value;
+    if (half > 0) {
+      ASSERT_LE(error, std::fabs(static_cast<double>(F16ToF32(half - 1)) - value));
+    }
+  }
+  EXPECT_EQ(F32ToF16(2049.0f), F32ToF16(2048.0f));  // tie to even
+  EXPECT_EQ(F32ToF16(2051.0f), F32ToF16(2052.0f));
+  EXPECT_EQ(F32ToF16(0x1p-25f), 0);  // tie between 0 and the smallest
+  EXPECT_EQ(F32ToF16(65519.996f), 0x7bff);
+  EXPECT_EQ(F32ToF16(-65520.0f), 0xfc00);
+}
+
+TEST(HalfTest, Bf16RoundsTiesToEvenAndKeepsNan) {
+  EXPECT_EQ(F32ToBf16(std::bit_cast<float>(0x3f808000u)), 0x3f80);
+  EXPECT_EQ(F32ToBf16(std::bit_cast<float>(0x3f818000u)), 0x3f82);
+  EXPECT_EQ(F32ToBf16(std::bit_cast<float>(0x3f808001u)), 0x3f81);
+  EXPECT_TRUE(std::isnan(Bf16ToF32(F32ToBf16(std::bit_cast<float>(0x7f800001u)))));
+  EXPECT_TRUE(std::isinf(Bf16ToF32(F32ToBf16(std::numeric_limits<float>::max()))));
+}
+
+}  // namespace
+}  // namespace choir::engine

@@ -1,0 +1,126 @@
+#ifndef CHOIR_ENGINE_TRAIN_DATASET_H_
+#define CHOIR_ENGINE_TRAIN_DATASET_H_
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "engine/tokenizer/tokenizer.h"
+
+namespace choir::engine {
+
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant", ...
+  std::string content;
+};
+
+// One training example as its author wrote it: exactly one of the three forms.
+struct Example {
+  enum class Form { kText, kPromptCompletion, kMessages };
+  Form form = Form::kText;
+  std::string text;
+  std::string prompt;
+  std::string completion;
+  std::vector<ChatMessage> messages;
+};
+
+struct DatasetOptions {
+  // True: leave out lines that cannot be read and report them. False: the first one is an error.
+  bool skip_bad_lines = false;
+  uint64_t max_bytes = uint64_t{4} << 30;  // of all files together
+  uint64_t max_line_bytes = uint64_t{16} << 20;
+  uint64_t max_examples = uint64_t{10} << 20;
+};
+
+// A line that was left out. Holds no text of the line: reports are logged, training data is not.
+struct BadLine {
+  std::string file;
+  uint64_t line = 0;  // from 1; 0 for the whole file
+  std::string reason;
+};
+
+struct DatasetReport {
+  uint64_t files = 0;
+  uint64_t examples = 0;
+  uint64_t bad_lines = 0;
+  std::vector<BadLine> first_bad_lines;  // at most 100
+};
+
+// One line of JSONL: {"text"}, {"prompt","completion"} or {"messages":[{"role","content"}]}; other
+// fields are ignored. A record with several forms counts as messages before prompt before text.
+// INVALID_ARGUMENT says what is wrong, without quoting the line.
+absl::StatusOr<Example> ParseExample(std::string_view line);
+
+// Reads a file (*.jsonl a record a line; *.txt, *.md one example) or a folder of such files, all
+// its levels, in the order of their paths. INVALID_ARGUMENT: a bad line ("FILE:LINE: reason"), no
+// example at all. RESOURCE_EXHAUSTED: a limit. NOT_FOUND: no such path.
+absl::StatusOr<std::vector<Example>> ReadExamples(const std::string& path,
+                                                  const DatasetOptions& options = {},
+                                                  DatasetReport* report = nullptr);
+
+// A tokenised document. in_loss[i] says whether token i is to be predicted (never the first one).
+struct Document {
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> in_loss;
+};
+
+enum class TrainOn {
+  kAll,         // every token is predicted
+  kCompletion,  // only completions and the assistant's messages
+};
+
+// A stretch of a rendered conversation. `markup` text is the template's own, in which control
+// tokens are recognised; content never is.
+struct ChatSpan {
+  std::string text;
+  bool markup = false;
+  bool in_loss = false;  // written by the assistant
+};
+using ChatFormatter =
+    std::function<absl::StatusOr<std::vector<ChatSpan>>(std::span<const ChatMessage>)>;
+
+struct TokenizeOptions {
+  TrainOn train_on = TrainOn::kAll;
+  // End documents with EOS, so that the model learns to stop.
+  bool append_eos = true;
+  // Needed for examples in the form of messages.
+  ChatFormatter chat_formatter;
+};
+
+// One document: [BOS] text [EOS], or [BOS] prompt completion [EOS]; prompt and completion are
+// tokenised apart, as they will be when the model is used. With kCompletion a plain text counts as
+// completion. FAILED_PRECONDITION: messages without a chat formatter.
+absl::StatusOr<Document> TokenizeExample(const Example& example, const Tokenizer& tokenizer,
+                                         const TokenizeOptions& options);
+// All of them; documents without anything to predict are left out. INVALID_ARGUMENT if none
+// remains.
+absl::StatusOr<std::vector<Document>> TokenizeExamples(std::span<const Example> examples,
+                                                       const Tokenizer& tokenizer,
+                                                       const TokenizeOptions& options);
+
+// All texts (prompt + completion where there is no text) joined with `separator` and tokenised as
+// one stream, without BOS or EOS: the input of CutWindows. FAILED_PRECONDITION on messages.
+absl::StatusOr<std::vector<int32_t>> TokenizeJoined(std::span<const Example> examples,
+                                                    std::string_view separator,
+                                                    const Tokenizer& tokenizer);
+
+// Documents of [BOS] and `window` tokens each, all predicted; what is left at the end makes a
+// shorter one if `keep_tail`. INVALID_ARGUMENT for window < 1 or fewer tokens than one document
+// needs.
+absl::StatusOr<std::vector<Document>> CutWindows(std::span<const int32_t> tokens, int32_t bos,
+                                                 int64_t window, bool keep_tail);
+
+// Takes every k-th document (after a seeded shuffle) away for evaluation: about `fraction` of them,
+// at least one if fraction > 0 and there are two. The rest stays in `documents`, in order.
+std::vector<Document> SplitForEvaluation(double fraction, uint64_t seed,
+                                         std::vector<Document>& documents);
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_TRAIN_DATASET_H_

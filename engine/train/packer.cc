@@ -1,0 +1,207 @@
+#include "engine/train/packer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/random.h"
+#include "base/status_macros.h"
+
+namespace choir::engine {
+namespace {
+
+constexpr int64_t kMaxTokensPerMicroBatch = int64_t{1} << 20;
+
+absl::Status CheckOptions(const PackerOptions& options) {
+  if (options.tokens_per_micro_batch < 1 ||
+      options.tokens_per_micro_batch > kMaxTokensPerMicroBatch) {
+    return absl::InvalidArgumentError(fmt::format("{} tokens per micro-batch are outside 1 to {}",
+                                                  options.tokens_per_micro_batch,
+                                                  kMaxTokensPerMicroBatch));
+  }
+  if (options.open_bins < 1) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} open micro-batches: at least one is needed", options.open_bins));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDocument(const Document& document, size_t index, const PackerOptions& options) {
+  const size_t size = document.tokens.size();
+  if (size < 2 || size > std::numeric_limits<uint32_t>::max() || document.in_loss.size() != size) {
+    return absl::InvalidArgumentError(fmt::format("document {} has {} tokens and {} loss marks",
+                                                  index, size, document.in_loss.size()));
+  }
+  if (std::none_of(document.in_loss.begin() + 1, document.in_loss.end(),
+                   [](uint8_t mark) { return mark != 0; })) {
+    return absl::InvalidArgumentError(fmt::format("document {} has nothing to predict", index));
+  }
+  const auto places = static_cast<int64_t>(size) - 1;
+  if (!options.split_long && places > options.tokens_per_micro_batch) {
+    return absl::InvalidArgumentError(
+        fmt::format("document {} needs {} tokens, a micro-batch has {}: raise its size or let long "
+                    "documents be split",
+                    index, places, options.tokens_per_micro_batch));
+  }
+  return absl::OkStatus();
+}
+
+// One seed an epoch, so that an epoch's order does not depend on those before it.
+uint64_t EpochSeed(uint64_t seed, uint64_t epoch) {
+  SeededRng rng(seed ^ (epoch * 0xd1342543de82ef95u));
+  return rng.NextU64();
+}
+
+std::optional<uint64_t> TakeNumber(std::string_view& text) {
+  if (text.empty() || text.front() != ' ') return std::nullopt;
+  uint64_t value = 0;
+  const auto parsed = std::from_chars(text.data() + 1, text.data() + text.size(), value);
+  if (parsed.ec != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<size_t>(parsed.ptr - text.data()));
+  return value;
+}
+
+}  // namespace
+
+std::string PackerState::Serialize() const {
+  return fmt::format("choir-packer 1 {} {} {}", seed, epoch, position);
+}
+
+absl::StatusOr<PackerState> PackerState::Parse(std::string_view text) {
+  constexpr std::string_view kHead = "choir-packer 1";
+  if (text.starts_with(kHead)) {
+    text.remove_prefix(kHead.size());
+    const std::optional<uint64_t> seed = TakeNumber(text);
+    const std::optional<uint64_t> epoch = TakeNumber(text);
+    const std::optional<uint64_t> position = TakeNumber(text);
+    if (seed.has_value() && epoch.has_value() && position.has_value() && text.empty()) {
+      return PackerState{*seed, *epoch, *position};
+    }
+  }
+  return absl::DataLossError("the saved place in the training data cannot be read");
+}
+
+Packer::Packer(std::vector<Document> documents, const PackerOptions& options)
+    : documents_(std::move(documents)), options_(options) {
+  for (const Piece& piece : OrderPieces(0, 0)) tokens_per_epoch_ += piece.count;
+}
+
+absl::StatusOr<Packer> Packer::Create(std::vector<Document> documents, const PackerOptions& options,
+                                      uint64_t seed) {
+  CHOIR_RETURN_IF_ERROR(CheckOptions(options));
+  if (documents.empty()) return absl::InvalidArgumentError("there is no document to train on");
+  if (documents.size() > std::numeric_limits<uint32_t>::max()) {
+    return absl::InvalidArgumentError(fmt::format("{} documents are too many", documents.size()));
+  }
+  for (size_t i = 0; i < documents.size(); ++i) {
+    CHOIR_RETURN_IF_ERROR(CheckDocument(documents[i], i, options));
+  }
+  Packer packer(std::move(documents), options);
+  packer.state_.seed = seed;
+  packer.plan_ = packer.PlanEpoch(seed, 0);
+  return packer;
+}
+
+void Packer::CutDocument(uint32_t document, std::vector<Piece>& pieces) const {
+  const std::vector<uint8_t>& in_loss = documents_[document].in_loss;
+  const auto places = static_cast<uint32_t>(in_loss.size() - 1);
+  const auto capacity = static_cast<uint32_t>(options_.tokens_per_micro_batch);
+  for (uint32_t begin = 0; begin < places;) {
+    const uint32_t count = std::min(capacity, places - begin);
+    const auto targets = in_loss.begin() + begin + 1;
+    if (std::any_of(targets, targets + count, [](uint8_t mark) { return mark != 0; })) {
+      pieces.push_back({document, begin, count});
+    }
+    begin += count;
+  }
+}
+
+std::vector<Packer::Piece> Packer::OrderPieces(uint64_t seed, uint64_t epoch) const {
+  std::vector<uint32_t> order(documents_.size());
+  std::iota(order.begin(), order.end(), 0u);
+  if (options_.shuffle) {
+    SeededRng rng(EpochSeed(seed, epoch));
+    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng.NextBelow(i)]);
+  }
+  std::vector<Piece> pieces;
+  for (const uint32_t document : order) CutDocument(document, pieces);
+  return pieces;
+}
+
+// First fit among the last open_bins bins.
+std::vector<Packer::Bin> Packer::PlanEpoch(uint64_t seed, uint64_t epoch) const {
+  const size_t window = options_.pack ? static_cast<size_t>(options_.open_bins) : 0;
+  std::vector<Bin> bins;
+  std::vector<int64_t> room;  // of the bin with the same index
+  for (const Piece& piece : OrderPieces(seed, epoch)) {
+    size_t bin = bins.size() - std::min(window, bins.size());
+    while (bin < bins.size() && room[bin] < int64_t{piece.count}) ++bin;
+    if (bin == bins.size()) {
+      bins.emplace_back();
+      room.push_back(options_.tokens_per_micro_batch);
+    }
+    bins[bin].push_back(piece);
+    room[bin] -= int64_t{piece.count};
+  }
+  return bins;
+}
+
+void Packer::AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const {
+  const Document& document = documents_[piece.document];
+  for (uint32_t i = 0; i < piece.count; ++i) {
+    const uint32_t at = piece.begin + i;
+    const float weight = document.in_loss[at + 1] != 0 ? 1.0f : 0.0f;
+    batch.token_ids.push_back(document.tokens[at]);
+    batch.positions.push_back(static_cast<int32_t>(i));
+    batch.segment_ids.push_back(segment);
+    batch.targets.push_back(document.tokens[at + 1]);
+    batch.loss_weights.push_back(weight);
+    batch.total_loss_weight += static_cast<double>(weight);
+  }
+}
+
+void Packer::Next(MicroBatch& batch) {
+  if (state_.position == plan_.size()) {
+    ++state_.epoch;
+    state_.position = 0;
+    plan_ = PlanEpoch(state_.seed, state_.epoch);
+  }
+  batch.token_ids.clear();
+  batch.positions.clear();
+  batch.segment_ids.clear();
+  batch.targets.clear();
+  batch.loss_weights.clear();
+  batch.total_loss_weight = 0;
+  int32_t segment = 0;
+  for (const Piece& piece : plan_[state_.position]) AppendPiece(piece, segment++, batch);
+  const auto size = static_cast<size_t>(options_.tokens_per_micro_batch);
+  batch.real_tokens = static_cast<int64_t>(batch.token_ids.size());
+  batch.token_ids.resize(size, 0);
+  batch.positions.resize(size, 0);
+  batch.segment_ids.resize(size, -1);
+  batch.targets.resize(size, 0);
+  batch.loss_weights.resize(size, 0.0f);
+  ++state_.position;
+  batch.epoch = state_.epoch;
+  batch.last_of_epoch = state_.position == plan_.size();
+}
+
+absl::Status Packer::Restore(const PackerState& state) {
+  std::vector<Bin> plan = PlanEpoch(state.seed, state.epoch);
+  if (state.position > plan.size()) {
+    return absl::InvalidArgumentError(
+        fmt::format("the saved place is micro-batch {} of epoch {}, which has {}: the data or the "
+                    "packing changed",
+                    state.position, state.epoch, plan.size()));
+  }
+  state_ = state;
+  plan_ = std::move(plan);
+  return absl::OkStatus();
+}
+
+}  // namespace choir::engine
