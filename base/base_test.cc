@@ -1,9 +1,13 @@
+#include <signal.h>
 #include <sys/stat.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include <gtest/gtest.h>
 
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/hex.h"
 #include "base/mapped_file.h"
@@ -77,6 +81,19 @@ TEST(SecretTest, MoveWipesTheSource) {
   const SecretBytes<4> b = std::move(a);
   EXPECT_EQ(b.Expose()[3], 4);
   EXPECT_EQ(a.Expose()[3], 0);  // NOLINT(bugprone-use-after-move): the wipe is the claim
+}
+
+TEST(FailpointTest, KillsAtTheNamedHitOnly) {
+  EXPECT_EXIT(
+      {
+        setenv("CHOIR_FAILPOINT", "base-test:2", 1);
+        HitFailpoint("another");
+        HitFailpoint("base-test");
+        std::fputs("still here", stderr);
+        HitFailpoint("base-test");
+        std::_Exit(0);
+      },
+      testing::KilledBySignal(SIGKILL), "still here");
 }
 
 }  // namespace
