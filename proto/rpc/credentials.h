@@ -36,7 +36,8 @@ void ApplyServerLimits(grpc::ServerBuilder& builder);
 
 // Who calls: the verified certificate's common name. UNAUTHENTICATED if there is none.
 absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContext& context);
-// The 32-byte id of a calling node ("node:<hex>"). PERMISSION_DENIED for any other caller.
+// The 32-byte id of a calling node: SHA-256 of the key in its verified certificate, whose name must
+// be "node:<hex>". PERMISSION_DENIED for any other caller.
 absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContext& context);
 // PERMISSION_DENIED unless an operator calls.
 absl::Status RequireOperator(const grpc::ServerContext& context);
