@@ -26,6 +26,13 @@ struct RefTensor {
   Shape shape;
   std::vector<double> values;  // kF32, kWeight
   std::vector<int32_t> ints;   // kI32
+
+  [[nodiscard]] double at(int64_t row, int64_t col) const {
+    return values[static_cast<size_t>(row * shape.cols + col)];
+  }
+  double& at(int64_t row, int64_t col) {
+    return values[static_cast<size_t>(row * shape.cols + col)];
+  }
 };
 
 // One call of a reference. Outputs come sized by the shape rule and zero-filled.

@@ -2,6 +2,7 @@
 #define CHOIR_ENGINE_OPS_TENSOR_DESC_H_
 
 #include <cstdint>
+#include <string>
 
 namespace choir::engine {
 
@@ -33,6 +34,9 @@ struct TensorDesc {
 
 // Bytes that the tensor takes: 4 an element, or whole blocks of `format` row by row.
 int64_t SizeBytes(const TensorDesc& desc);
+
+// "f32 17x64", "Q8_0 512x64": for messages.
+std::string ToString(const TensorDesc& desc);
 
 inline TensorDesc F32(int64_t rows, int64_t cols) {
   return {DType::kF32, {rows, cols}, nullptr};
