@@ -180,6 +180,11 @@ absl::StatusOr<int32_t> GgufFile::GetI32(std::string_view key,
   return GetInteger<int32_t>(FindEntry(key), key, fallback);
 }
 
+absl::StatusOr<int64_t> GgufFile::GetI64(std::string_view key,
+                                         std::optional<int64_t> fallback) const {
+  return GetInteger<int64_t>(FindEntry(key), key, fallback);
+}
+
 absl::StatusOr<float> GgufFile::GetF32(std::string_view key, std::optional<float> fallback) const {
   const GgufEntry* entry = FindEntry(key);
   if (entry != nullptr) return LoadFloat(key, *entry, entry->type, entry->payload.data());

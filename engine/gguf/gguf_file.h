@@ -83,6 +83,8 @@ class GgufFile {
                                                 std::optional<uint64_t> fallback = {}) const;
   [[nodiscard]] absl::StatusOr<int32_t> GetI32(std::string_view key,
                                                std::optional<int32_t> fallback = {}) const;
+  [[nodiscard]] absl::StatusOr<int64_t> GetI64(std::string_view key,
+                                               std::optional<int64_t> fallback = {}) const;
   [[nodiscard]] absl::StatusOr<float> GetF32(std::string_view key,
                                              std::optional<float> fallback = {}) const;
   [[nodiscard]] absl::StatusOr<bool> GetBool(std::string_view key,

@@ -10,8 +10,8 @@ namespace choir::engine {
 size_t CompleteUtf8Prefix(std::string_view text) {
   // An incomplete sequence is at most three bytes; look for its lead byte among the last three.
   for (size_t back = 1; back <= 3 && back <= text.size(); ++back) {
-    const auto byte = static_cast<uint8_t>(text[text.size() - back]);
-    if ((byte & 0xc0u) == 0x80u) continue;
+    const char byte = text[text.size() - back];
+    if (IsUtf8Continuation(byte)) continue;
     const size_t length = Utf8LengthByLead(byte);
     return length > back ? text.size() - back : text.size();
   }

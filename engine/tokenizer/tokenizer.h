@@ -40,7 +40,7 @@ struct EncodeOptions {
 class Tokenizer {
  public:
   // Longer texts are refused with INVALID_ARGUMENT.
-  static constexpr size_t kMaxTextBytes = size_t{256} << 20;
+  static constexpr size_t kMaxTextBytes = size_t{64} << 20;
 
   virtual ~Tokenizer() = default;
 

@@ -1,0 +1,43 @@
+#include "tests/support/vocabulary_builder.h"
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "engine/gguf/gguf_writer.h"
+
+namespace choir {
+
+VocabularyBuilder::VocabularyBuilder() {
+  Add("<unk>", 0.0f, 2);
+  Add("<s>", 0.0f, 3);
+  Add("</s>", 0.0f, 3);
+  for (int byte = 0; byte < 256; ++byte) Add(fmt::format("<0x{:02X}>", byte), 0.0f, 6);
+  Add("\u2581", -1e6f, 1);
+}
+
+int32_t VocabularyBuilder::Add(const std::string& text, float score, int32_t type) {
+  tokens.push_back(text);
+  scores.push_back(score);
+  types.push_back(type);
+  return static_cast<int32_t>(tokens.size()) - 1;
+}
+
+std::string VocabularyBuilder::Build() const {
+  engine::GgufWriter writer;
+  writer.SetString("general.architecture", "llama");
+  writer.SetString("tokenizer.ggml.model", model);
+  writer.SetStringArray("tokenizer.ggml.tokens", tokens);
+  writer.SetF32Array("tokenizer.ggml.scores", scores);
+  writer.SetI32Array("tokenizer.ggml.token_type", types);
+  writer.SetU32("tokenizer.ggml.bos_token_id", bos);
+  writer.SetU32("tokenizer.ggml.eos_token_id", eos);
+  writer.SetU32("tokenizer.ggml.unknown_token_id", unknown);
+  writer.SetBool("tokenizer.ggml.add_bos_token", add_bos);
+  writer.SetBool("tokenizer.ggml.add_eos_token", add_eos);
+  writer.SetBool("tokenizer.ggml.add_space_prefix", add_space_prefix);
+  const absl::StatusOr<std::string> bytes = writer.Serialize();
+  CHOIR_CHECK(bytes.ok());
+  return *bytes;
+}
+
+}  // namespace choir
