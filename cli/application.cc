@@ -5,7 +5,7 @@
 #include <map>
 #include <string_view>
 
-#include "fmt/format.h"
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "cli/exit_code.h"

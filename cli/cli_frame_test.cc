@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "fmt/format.h"
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "cli/application.h"
 #include "cli/command.h"

@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "absl/strings/cord.h"
-#include "fmt/format.h"
+#include <fmt/format.h>
 
 namespace choir::cli {
 namespace {

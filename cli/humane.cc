@@ -5,7 +5,7 @@
 #include <cctype>
 #include <cmath>
 
-#include "fmt/format.h"
+#include <fmt/format.h>
 
 #include "base/check.h"
 

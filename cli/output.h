@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "fmt/format.h"
+#include <fmt/format.h>
 
 #include "cli/terminal.h"
 #include "nlohmann/json.hpp"

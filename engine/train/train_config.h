@@ -1,0 +1,56 @@
+#ifndef CHOIR_ENGINE_TRAIN_TRAIN_CONFIG_H_
+#define CHOIR_ENGINE_TRAIN_TRAIN_CONFIG_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+#include "base/sha256.h"
+#include "engine/backend/backend.h"
+#include "engine/lora/factors.h"
+#include "engine/train/schedule.h"
+
+namespace choir::engine {
+
+// AdamW (Loshchilov and Hutter 2019), in PyTorch's order of operations, state in f32.
+struct AdamWConfig {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  // Decoupled: p -= lr * weight_decay * p before the step.
+  double weight_decay = 0;
+};
+
+// How to train. Every field changes the result, except `compute` on another device and
+// `checkpoint_blocks`, which trades time for memory.
+struct TrainConfig {
+  // Optimizer steps; 0: as many as `epochs` passes over the data take.
+  int64_t steps = 0;
+  double epochs = 1;
+  // Tokens of a micro-batch (its static shape) and micro-batches of a step. The gradient of a step
+  // is that of sum(weight_t * nll_t) / sum(weight_t) over all its micro-batches: the mean over
+  // predicted tokens, however they are spread.
+  int64_t context_tokens = 512;
+  int64_t micro_batches = 1;
+  Schedule schedule{};
+  AdamWConfig adamw{};
+  // The step's gradient is scaled down to this L2 norm; 0: never.
+  double max_gradient_norm = 0;
+  TrainedFactors factors = TrainedFactors::kBoth;
+  Compute compute = Compute::kAuto;
+  // Recompute each block's intermediates in the backward pass.
+  bool checkpoint_blocks = false;
+
+  // A digest of all that changes the result; part of a checkpoint's identity.
+  [[nodiscard]] Digest ContentDigest() const;
+};
+
+// INVALID_ARGUMENT names the value, with its range.
+absl::Status ValidateTrainConfig(const TrainConfig& config);
+
+// Optimizer steps of a run whose first epoch has `micro_batches_in_epoch`. At least 1.
+int64_t TotalSteps(const TrainConfig& config, uint64_t micro_batches_in_epoch);
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_TRAIN_TRAIN_CONFIG_H_
