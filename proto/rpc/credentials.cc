@@ -20,7 +20,7 @@ constexpr int kReconnectMinMs = 200;
 constexpr int kReconnectMaxMs = 10 * 1000;
 
 // The only value of a property of the verified peer.
-absl::StatusOr<std::string> PeerProperty(const grpc::ServerContext& context, const char* name) {
+absl::StatusOr<std::string> PeerProperty(const grpc::ServerContextBase& context, const char* name) {
   const std::shared_ptr<const grpc::AuthContext> peer = context.auth_context();
   if (peer == nullptr || !peer->IsPeerAuthenticated()) {
     return absl::UnauthenticatedError("the call bears no verified certificate");
@@ -71,11 +71,11 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, std::stri
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
 }
 
-absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContext& context) {
+absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContextBase& context) {
   return PeerProperty(context, GRPC_X509_CN_PROPERTY_NAME);
 }
 
-absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContext& context) {
+absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContextBase& context) {
   CHOIR_ASSIGN_OR_RETURN(const std::string name, PeerCommonName(context));
   if (!name.starts_with("node:")) {
     return absl::PermissionDeniedError(fmt::format("this call is for nodes, not for {}", name));
@@ -86,7 +86,7 @@ absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContext& context) {
   return std::string(AsChars(trust::IdOf(certificate.public_key)));
 }
 
-absl::Status RequireOperator(const grpc::ServerContext& context) {
+absl::Status RequireOperator(const grpc::ServerContextBase& context) {
   CHOIR_ASSIGN_OR_RETURN(const std::string name, PeerCommonName(context));
   if (name.starts_with("operator:")) return absl::OkStatus();
   return absl::PermissionDeniedError(fmt::format("this call is for operators, not for {}", name));

@@ -34,13 +34,14 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, std::stri
 // memory.
 void ApplyServerLimits(grpc::ServerBuilder& builder);
 
+// These take the context of a synchronous or of a callback handler.
 // Who calls: the verified certificate's common name. UNAUTHENTICATED if there is none.
-absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContext& context);
+absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContextBase& context);
 // The 32-byte id of a calling node: SHA-256 of the key in its verified certificate, whose name must
 // be "node:<hex>". PERMISSION_DENIED for any other caller.
-absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContext& context);
+absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContextBase& context);
 // PERMISSION_DENIED unless an operator calls.
-absl::Status RequireOperator(const grpc::ServerContext& context);
+absl::Status RequireOperator(const grpc::ServerContextBase& context);
 
 // Status conversion, with payloads (reason codes) carried in the error details.
 grpc::Status ToGrpc(const absl::Status& status);
