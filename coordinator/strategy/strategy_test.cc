@@ -93,7 +93,7 @@ TEST_P(StrategyContractTest, RefusesWrongLengthNoWeightAndNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, StrategyContractTest, testing::ValuesIn(StrategyNames()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& entry) { return entry.param; });
 
 TEST(StrategyTableTest, UnknownNameListsTheKnown) {
   const absl::Status status = MakeStrategy("fedsgd").status();
