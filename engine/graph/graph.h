@@ -5,6 +5,8 @@
 // a shape, planned, compiled by a backend, and replayed.
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,12 +47,14 @@ struct Node {
 
 class Graph {
  public:
+  // Names of inputs and persistent tensors are unique.
   TensorId AddInput(std::string name, TensorDesc desc);
   TensorId AddPersistent(std::string name, TensorDesc desc);
   // Runs the op's shape rule and appends the node. INVALID_ARGUMENT names op, node and shapes.
   absl::StatusOr<std::vector<TensorId>> AddNode(std::string_view op, std::vector<TensorId> inputs,
                                                 Attrs attrs = {},
                                                 std::vector<TensorId> updates = {});
+  // Of an intermediate.
   void MarkOutput(TensorId id);
   // Nodes appended from now on belong to this block.
   void SetBlock(int block) { block_ = block; }
@@ -62,8 +66,11 @@ class Graph {
   [[nodiscard]] absl::StatusOr<TensorId> Find(std::string_view name) const;
 
  private:
+  TensorId AddNamed(std::string name, TensorDesc desc, TensorKind kind);
+
   std::vector<Tensor> tensors_;
   std::vector<Node> nodes_;
+  std::map<std::string, TensorId, std::less<>> names_;
   int block_ = -1;
 };
 
