@@ -52,6 +52,9 @@ struct Adapter {
   [[nodiscard]] const LoraPair* Find(std::string_view name) const;
 };
 
+// The canonical order of base tensor names, and so of the flattened parameters.
+bool CanonicalLess(std::string_view x, std::string_view y);
+
 // True if both have the same targets, shapes and ranks in the same order.
 bool SameShape(const Adapter& x, const Adapter& y);
 
@@ -85,9 +88,9 @@ absl::Status AddScaled(Adapter& x, float factor, const Adapter& y);
 
 // INVALID_ARGUMENT, naming the tensor, if an element is NaN or infinite.
 absl::Status CheckFinite(const Adapter& adapter);
-// INVALID_ARGUMENT if all of A is zero, or all elements are: such an adapter cannot learn (no
-// gradient reaches B through A = 0), and a coordinator that hands it out suppresses everybody's
-// update but one (gradient suppression, Pasquini et al. 2022).
+// INVALID_ARGUMENT if every A is zero: no gradient reaches B through A = 0, so such an adapter
+// cannot learn. A coordinator that hands it to all nodes but one suppresses everybody else's update
+// and reads that one's from the sum (gradient suppression, Pasquini et al. 2022).
 absl::Status CheckNotDegenerate(const Adapter& adapter);
 
 }  // namespace choir::engine
