@@ -1,0 +1,110 @@
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "node/policy/device_conditions.h"
+#include "node/policy/owner_policy.h"
+#include "tests/support/temp_dir.h"
+
+namespace choir::node {
+namespace {
+
+constexpr std::string_view kSmallest = "[data]\nfolder = \"notes\"\n";
+
+OwnerPolicy PolicyOf(const std::string& more) {
+  return ParseOwnerPolicy(std::string(kSmallest) + more, "node.toml").value();
+}
+
+v1::RunConfig RunOf(uint32_t min_cohort) {
+  v1::RunConfig config;
+  config.set_run_id("r1");
+  config.set_base_model_digest(std::string(32, '\1'));
+  config.set_num_values(1000);
+  config.mutable_aggregation()->set_min_cohort(min_cohort);
+  config.mutable_aggregation()->set_ring_bits(32);
+  return config;
+}
+
+TEST(OwnerPolicyTest, DefaultsAreCautious) {
+  const OwnerPolicy policy = PolicyOf("");
+  EXPECT_EQ(policy.min_cohort, 8u);
+  EXPECT_TRUE(policy.only_on_power);
+  EXPECT_FALSE(AllowsRun(policy, RunOf(8), {}).ok()) << "an unasked owner has not consented";
+  EXPECT_TRUE(AllowsRun(policy, RunOf(8), {"r1"}).ok());
+}
+
+TEST(OwnerPolicyTest, MinCohortBelowThreeIsRefused) {
+  const auto policy =
+      ParseOwnerPolicy(std::string(kSmallest) + "[policy]\nmin_cohort = 2\n", "node.toml");
+  EXPECT_NE(policy.status().ToString().find("min_cohort must be at least 3"), std::string::npos);
+}
+
+TEST(OwnerPolicyTest, MistakesAreNamed) {
+  for (const char* text :
+       {"[data]\nfolder = 3\n", "[data]\nfolder = \"x\"\n[policy]\nconsentt = \"auto\"\n",
+        "[data]\nfolder = \"x\"\n[policy]\nconsent = \"maybe\"\n", "[data\n", "[datta]\n", "",
+        "[data]\nfolder = \"x\"\n[engine]\nthreads = -1\n", "data = 1\n"}) {
+    EXPECT_EQ(ParseOwnerPolicy(text, "node.toml").status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << text;
+  }
+}
+
+TEST(OwnerPolicyTest, SmallCohortForeignModelAndLargeUploadAreRefused) {
+  OwnerPolicy policy = PolicyOf("[policy]\nconsent = \"auto\"\nmin_cohort = 4\n");
+  EXPECT_TRUE(AllowsRun(policy, RunOf(4), {}).ok());
+  EXPECT_FALSE(AllowsRun(policy, RunOf(3), {}).ok());
+  policy.allowed_models = {std::string(64, '0')};
+  EXPECT_FALSE(AllowsRun(policy, RunOf(4), {}).ok());
+  policy.allowed_models.clear();
+  policy.max_upload_bytes = 3999;
+  EXPECT_FALSE(AllowsRun(policy, RunOf(4), {}).ok());
+}
+
+TEST(OwnerPolicyTest, ConditionsDecideWhen) {
+  OwnerPolicy policy = PolicyOf("[policy]\nnetwork_interfaces = [\"wlan0\", \"eth*\"]\n");
+  DeviceConditions good;
+  good.network_interface = "eth1";
+  EXPECT_TRUE(AllowsNow(policy, good).ok());
+  DeviceConditions bad = good;
+  bad.on_battery = true;
+  EXPECT_FALSE(AllowsNow(policy, bad).ok());
+  bad = good;
+  bad.battery_percent = 5;
+  EXPECT_FALSE(AllowsNow(policy, bad).ok());
+  bad = good;
+  bad.temperature_c = 99;
+  EXPECT_FALSE(AllowsNow(policy, bad).ok());
+  bad = good;
+  bad.network_interface = "wwan0";
+  EXPECT_FALSE(AllowsNow(policy, bad).ok());
+}
+
+TEST(DeviceConditionsTest, ReadsPowerHeatLoadNetworkAndMemory) {
+  const TempDir dir;
+  const auto write = [&dir](const std::string& path, std::string_view text) {
+    const std::string whole = dir.path() + path;
+    ASSERT_TRUE(MakeDirectories(whole.substr(0, whole.rfind('/'))).ok());
+    ASSERT_TRUE(AtomicWriteFile(whole, text).ok());
+  };
+  write("/sys/class/power_supply/BAT0/type", "Battery\n");
+  write("/sys/class/power_supply/BAT0/status", "Discharging\n");
+  write("/sys/class/power_supply/BAT0/capacity", "42\n");
+  write("/sys/class/power_supply/mouse/type", "Battery\n");
+  write("/sys/class/power_supply/mouse/scope", "Device\n");
+  write("/sys/class/power_supply/mouse/capacity", "3\n");
+  write("/sys/class/thermal/thermal_zone0/temp", "51000\n");
+  write("/sys/class/thermal/thermal_zone1/temp", "garbage\n");
+  write("/proc/loadavg", "1.0 0 0\n");
+  write("/proc/net/route", "Iface\tDestination\nlo\t0000007F\nwlan0\t00000000\n");
+  write("/proc/meminfo", "MemTotal: 8 kB\nMemAvailable:    4 kB\n");
+  const DeviceConditions conditions = ReadDeviceConditions(dir.path());
+  EXPECT_TRUE(conditions.on_battery);
+  EXPECT_EQ(conditions.battery_percent, 42);
+  EXPECT_EQ(conditions.temperature_c, 51);
+  EXPECT_GT(conditions.load_per_core, 0);
+  EXPECT_EQ(conditions.network_interface, "wlan0");
+  EXPECT_EQ(conditions.free_memory_bytes, 4096u);
+}
+
+}  // namespace
+}  // namespace choir::node
