@@ -1,0 +1,49 @@
+#ifndef CHOIR_ENGINE_MODEL_ARCHITECTURE_H_
+#define CHOIR_ENGINE_MODEL_ARCHITECTURE_H_
+
+// One family of models. A new one is one file that defines an Architecture, and one line in the
+// table of architecture.cc.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "engine/gguf/gguf_file.h"
+#include "engine/graph/graph.h"
+#include "engine/model/model_spec.h"
+
+namespace choir::engine {
+
+class ForwardBuilder;
+
+// A tensor that the network reads. A vector has one row.
+struct NeededTensor {
+  std::string name;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+
+struct Architecture {
+  std::string_view name;  // general.architecture
+
+  // What the common keys do not say: fields of `spec` that this family sets (`spec` comes with all
+  // common hyperparameters read).
+  absl::Status (*complete_spec)(const GgufFile& file, ModelSpec& spec);
+  // All tensors of one layer, with their shapes.
+  std::vector<NeededTensor> (*layer_tensors)(const ModelSpec& spec, int64_t layer);
+  // h (T,C) before the layer -> h (T,C) after it.
+  absl::StatusOr<TensorId> (*forward_layer)(ForwardBuilder& builder, int64_t layer, TensorId h);
+};
+
+std::span<const Architecture* const> AllArchitectures();
+// UNIMPLEMENTED, listing those that there are.
+absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name);
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_MODEL_ARCHITECTURE_H_

@@ -1,0 +1,89 @@
+#ifndef CHOIR_ENGINE_MODEL_DEVICE_MODEL_H_
+#define CHOIR_ENGINE_MODEL_DEVICE_MODEL_H_
+
+// What lives on a device: a model's weights, an adapter with its training state, a KV cache. Each
+// binds the persistent tensors that it owns, by name, for Backend::Compile:
+//
+//   Bindings bindings;
+//   device_model.Bind(train.graph, bindings);
+//   device_adapter.Bind(train.graph, bindings);
+//   backend.Compile(train.graph, bindings, options);
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "engine/backend/backend.h"
+#include "engine/model/adapter_layout.h"
+#include "engine/model/model.h"
+
+namespace choir::engine {
+
+using Bindings = std::map<TensorId, Binding>;
+
+// The weights that the model's graphs read, on one backend. The CPU reads them from the mapped
+// file, so `model` outlives this (wherever it moves) and all that was compiled with it.
+class DeviceModel {
+ public:
+  static absl::StatusOr<DeviceModel> Load(Backend& backend, const Model& model);
+
+  void Bind(const Graph& graph, Bindings& bindings) const;
+  [[nodiscard]] uint64_t weight_bytes() const { return weight_bytes_; }
+
+ private:
+  std::map<std::string, Binding, std::less<>> weights_;
+  uint64_t weight_bytes_ = 0;
+};
+
+// The four flat vectors of a trained adapter, each AdapterLayout::num_elements long, in canonical
+// order.
+enum class AdapterPart : uint8_t { kParameters, kGradients, kFirstMoments, kSecondMoments };
+
+// An adapter on a backend, which outlives it: parameters, and for training the gradients, AdamW's
+// moments and the squared norm, all zero at first.
+class DeviceAdapter {
+ public:
+  static absl::StatusOr<DeviceAdapter> Create(Backend& backend, AdapterLayout layout,
+                                              bool for_training);
+
+  void Bind(const Graph& graph, Bindings& bindings) const;
+  [[nodiscard]] const AdapterLayout& layout() const { return layout_; }
+
+  // All elements of a part. INVALID_ARGUMENT if the count differs, FAILED_PRECONDITION for a part
+  // that this adapter, not made for training, lacks.
+  absl::Status Write(AdapterPart part, std::span<const float> values);
+  [[nodiscard]] absl::StatusOr<std::vector<float>> Read(AdapterPart part) const;
+
+  absl::Status ZeroSquaredNorm();
+  [[nodiscard]] absl::StatusOr<float> ReadSquaredNorm() const;
+
+ private:
+  DeviceAdapter(Backend& backend, AdapterLayout layout)
+      : backend_(&backend), layout_(std::move(layout)) {}
+
+  Backend* backend_;
+  AdapterLayout layout_;
+  std::map<AdapterPart, std::shared_ptr<DeviceBuffer>> parts_;
+  std::shared_ptr<DeviceBuffer> squared_norm_;
+};
+
+// Keys and values of all layers, f32, `rows` positions.
+class KvCache {
+ public:
+  static absl::StatusOr<KvCache> Create(Backend& backend, const ModelSpec& spec, int64_t rows);
+
+  void Bind(const Graph& graph, Bindings& bindings) const;
+
+ private:
+  std::map<std::string, Binding, std::less<>> caches_;
+};
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_MODEL_DEVICE_MODEL_H_

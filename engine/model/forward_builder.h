@@ -1,0 +1,78 @@
+#ifndef CHOIR_ENGINE_MODEL_FORWARD_BUILDER_H_
+#define CHOIR_ENGINE_MODEL_FORWARD_BUILDER_H_
+
+// The words in which an architecture writes its layers: each adds nodes to a graph and takes care
+// of what all models share (weights by name, adapters, positions, segments or a KV cache).
+// (T,C) in, (T,C) out, unless said otherwise.
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "engine/gguf/gguf_file.h"
+#include "engine/graph/graph.h"
+#include "engine/model/adapter_layout.h"
+#include "engine/model/model_spec.h"
+
+namespace choir::engine {
+
+// How tokens see each other: within packed segments of one run, or through a cache over many runs.
+struct PackedTokens {
+  TensorId segments = -1;  // (1,T) i32
+};
+struct CachedTokens {
+  TensorId start = -1;     // (1,1) i32: the cache row of the first token
+  int64_t cache_rows = 0;  // S
+};
+
+class ForwardBuilder {
+ public:
+  // All outlive the builder; `adapter` may be null. Exactly one of `packed` and `cached` is set.
+  struct Context {
+    const GgufFile& file;
+    const ModelSpec& spec;
+    const AdapterLayout* adapter = nullptr;
+    TensorId positions = -1;  // (1,T) i32
+    std::optional<PackedTokens> packed;
+    std::optional<CachedTokens> cached;
+  };
+  ForwardBuilder(Graph& graph, Context context) : graph_(graph), context_(context) {}
+
+  [[nodiscard]] const ModelSpec& spec() const { return context_.spec; }
+
+  // ids (1,T) i32 -> (T,C), through all layers and the last norm.
+  absl::StatusOr<TensorId> HiddenStates(TensorId ids);
+
+  absl::StatusOr<TensorId> Embed(TensorId ids);
+  // x (T,in) -> (T,out), with the adapter's factors where it has some for this layer's part.
+  absl::StatusOr<TensorId> Linear(int64_t layer, std::string_view part, TensorId x);
+  // Normalises each of `groups` equal groups of columns by itself.
+  absl::StatusOr<TensorId> Norm(std::string_view weight, TensorId x, int64_t groups = 1);
+  absl::StatusOr<TensorId> LayerNorm(int64_t layer, std::string_view part, TensorId x,
+                                     int64_t groups = 1);
+  absl::StatusOr<TensorId> Rope(int64_t layer, TensorId x);
+  // q (T,H*D), k and v (T,KV*D) -> (T,H*D).
+  absl::StatusOr<TensorId> Attention(int64_t layer, TensorId q, TensorId k, TensorId v);
+  absl::StatusOr<TensorId> Glu(TensorId gate, TensorId up);
+  absl::StatusOr<TensorId> Add(TensorId a, TensorId b);
+
+  // The persistent tensor of a weight of the file; one for each name.
+  absl::StatusOr<TensorId> Weight(std::string_view name);
+
+ private:
+  absl::StatusOr<TensorId> One(std::string_view op, std::vector<TensorId> inputs, Attrs attrs);
+  [[nodiscard]] Attrs AttentionAttributes(int64_t layer) const;
+  // Appends x to the layer's cache of this name ("k_cache") and returns the cache.
+  absl::StatusOr<TensorId> AppendToCache(int64_t layer, std::string_view part, TensorId x);
+  TensorId Persistent(std::string_view name, TensorDesc desc);
+
+  Graph& graph_;
+  Context context_;
+};
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_MODEL_FORWARD_BUILDER_H_

@@ -1,0 +1,44 @@
+#ifndef CHOIR_ENGINE_MODEL_MODEL_PLAN_H_
+#define CHOIR_ENGINE_MODEL_MODEL_PLAN_H_
+
+// What a program will need, before anything is allocated: `choir plan`, and a node that refuses a
+// task which does not fit.
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+
+#include "engine/graph/graph.h"
+#include "engine/model/adapter_layout.h"
+#include "engine/model/model.h"
+#include "engine/model/train_graph.h"
+
+namespace choir::engine {
+
+// Bytes. The arena is exact for 64-byte alignment; kernels add a small workspace
+// (Executable::memory_use).
+struct ModelPlan {
+  uint64_t arena_bytes = 0;    // intermediates, inputs, outputs
+  uint64_t weight_bytes = 0;   // frozen weights: mapped on the CPU, uploaded on a GPU
+  uint64_t adapter_bytes = 0;  // parameters; in training also gradients and moments
+  uint64_t cache_bytes = 0;    // KV cache
+
+  [[nodiscard]] uint64_t total_bytes() const {
+    return arena_bytes + weight_bytes + adapter_bytes + cache_bytes;
+  }
+};
+
+// Of any of the model's graphs; reads the sizes of its persistent tensors by their kind.
+ModelPlan PlanForGraph(const Graph& graph);
+
+// Training: micro-step and optimizer together.
+absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayout& adapter,
+                                          const TrainGraphOptions& options);
+absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,
+                                            int64_t tokens);
+absl::StatusOr<ModelPlan> PlanForGeneration(const Model& model, const AdapterLayout* adapter,
+                                            int64_t prompt_tokens, int64_t cache_rows);
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_MODEL_MODEL_PLAN_H_
