@@ -96,6 +96,8 @@ std::string_view ClientStageName(ClientStage stage);
 //   anything else        the session is over: stage() is kAborted, secrets are erased
 class ClientSession {
  public:
+  struct State;  // opaque
+
   // Checks the configuration (A0) and makes the keys. `signer` and `verifier` must outlive the
   // session. On an error nothing was made and there is no journal to keep.
   static absl::StatusOr<ClientSession> Start(std::span<const uint8_t> config,
@@ -153,7 +155,6 @@ class ClientSession {
   [[nodiscard]] absl::Status CheckResult(const RoundResult& result) const;
 
  private:
-  struct State;
   explicit ClientSession(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -13,6 +13,11 @@
 
 namespace choir::secagg {
 
+// The running hash after a chunk: SHA-256(running hash before || chunk), from 32 zero bytes on. The
+// last one is H(y): a receiver needs no more state than 32 bytes to go on after a restart.
+Digest ExtendRunningHash(const Digest& before, std::span<const uint8_t> chunk);
+Digest HashInput(std::span<const uint8_t> packed, uint32_t chunk_bytes);
+
 uint32_t NumChunks(uint64_t total_bytes, uint32_t chunk_bytes);
 
 // Sender's side: cuts a packed y into chunks. Any chunk may be made at any time, in any order.
@@ -59,9 +64,9 @@ class ChunkAssembler {
  private:
   absl::Status CheckShape(const MaskedInputChunk& chunk) const;
   [[nodiscard]] uint64_t SizeOf(uint32_t sequence) const;
+  [[nodiscard]] Digest last() const { return running_.empty() ? Digest{} : running_.back(); }
 
   MaskedInputHeader header_;
-  Sha256 hash_;
   std::vector<Digest> running_;
 };
 

@@ -36,6 +36,8 @@ inline constexpr uint32_t kMaxChunkBytes = 1u << 20;
 inline constexpr uint32_t kSealedSharesBytes = 80;  // two shares and a Poly1305 tag
 inline constexpr uint64_t kMaxDeltaLength = uint64_t{1} << 30;
 inline constexpr uint32_t kMaxExtraSlots = 64;
+// Weights are sums of 2^-32: one example of this many still counts, to 8 bits.
+inline constexpr uint64_t kMaxWeight = uint64_t{1} << 24;
 
 enum class Prg : uint8_t { kChaCha20 = 1, kAes256Ctr = 2 };
 enum class ThresholdRule : uint8_t { kTwoThirds = 1 };  // floor(2n/3) + 1
@@ -140,7 +142,7 @@ struct MaskedInputHeader {
   NodeId node_id;
   uint64_t total_bytes = 0;
   uint32_t chunk_bytes = kMaxChunkBytes;  // of each chunk but the last
-  Digest input_hash{};                    // SHA-256 of the packed y
+  Digest input_hash{};                    // H(y): the running hash of the last chunk
   Signature signature{};                  // over H0, H1, H2, input_hash
   friend bool operator==(const MaskedInputHeader&, const MaskedInputHeader&) = default;
 };
@@ -150,7 +152,7 @@ struct MaskedInputChunk {
   SessionId session_id{};
   NodeId node_id;
   uint32_t sequence = 0;
-  Digest running_hash{};  // SHA-256 of y up to the end of this chunk
+  Digest running_hash{};  // SHA-256(running hash before || data); see chunks.h
   std::vector<uint8_t> data;
   friend bool operator==(const MaskedInputChunk&, const MaskedInputChunk&) = default;
 };

@@ -90,6 +90,8 @@ enum class SnapshotKind : uint8_t { kStateOnly = 0, kFull = 1 };
 // without it. Restarted coordinators call Restore(), replay InputsToReplay(), and go on.
 class ServerSession {
  public:
+  struct State;  // opaque
+
   // `config` must be signed already (SignConfig). `verifier` must outlive the session. kBadConfig.
   static absl::StatusOr<ServerSession> Open(const SessionConfig& config,
                                             const DeviceVerifier& verifier);
@@ -149,7 +151,6 @@ class ServerSession {
   absl::StatusOr<SessionSum> TakeSum() &&;
 
  private:
-  struct State;
   explicit ServerSession(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

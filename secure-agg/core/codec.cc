@@ -1,0 +1,264 @@
+#include "secure-agg/core/codec.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/masking.h"
+
+namespace choir::secagg {
+namespace {
+
+constexpr double kSlotLimit =
+    static_cast<double>(uint64_t{1} << (kSlotBits - kSlotFractionBits - 1));
+
+uint32_t LimbBits(const CodecParams& params) {
+  return params.value_bits - 1;
+}
+
+uint32_t LimbsPerSlot(const CodecParams& params) {
+  return (kSlotBits + LimbBits(params) - 1) / LimbBits(params);
+}
+
+absl::Status BadValues(std::string_view detail) {
+  return Refusal(AbortReason::kBadValues, detail);
+}
+
+// Writes words one after the other.
+class WordWriter {
+ public:
+  WordWriter(std::vector<uint8_t>& out, uint32_t bits) : out_(out), bytes_(bits / 8) {}
+  void Put(int64_t word) {
+    const auto bits = static_cast<uint64_t>(word);
+    for (uint32_t i = 0; i < bytes_; ++i) out_.push_back(static_cast<uint8_t>(bits >> (8 * i)));
+  }
+
+ private:
+  std::vector<uint8_t>& out_;
+  uint32_t bytes_;
+};
+
+// Reads words as two's complement.
+class WordReader {
+ public:
+  WordReader(std::span<const uint8_t> packed, uint32_t bits) : rest_(packed), bits_(bits) {}
+  int64_t Next() {
+    uint64_t word = 0;
+    for (uint32_t i = 0; i < bits_ / 8; ++i) word |= uint64_t{rest_[i]} << (8 * i);
+    rest_ = rest_.subspan(bits_ / 8);
+    const uint32_t unused = 64 - bits_;
+    return static_cast<int64_t>(word << unused) >> unused;
+  }
+
+ private:
+  std::span<const uint8_t> rest_;
+  uint32_t bits_;
+};
+
+// The magnitude's limbs, each with the value's sign: sums of limbs recombine to the sum of values.
+void PutSlot(WordWriter& writer, const CodecParams& params, int64_t value) {
+  const uint32_t limb_bits = LimbBits(params);
+  const int64_t sign = value < 0 ? -1 : 1;
+  auto magnitude = static_cast<uint64_t>(value < 0 ? -value : value);
+  for (uint32_t i = 0; i < LimbsPerSlot(params); ++i) {
+    writer.Put(sign * static_cast<int64_t>(magnitude & ((uint64_t{1} << limb_bits) - 1)));
+    magnitude >>= limb_bits;
+  }
+}
+
+// What a checked sum of words says; the words are within their bound, so nothing overflows.
+class SumReader {
+ public:
+  SumReader(const CodecParams& params, std::span<const uint8_t> packed, uint32_t contributors)
+      : params_(params),
+        words_(packed, params.word_bits),
+        bound_(static_cast<int64_t>(contributors) * MaxWord(params)) {}
+
+  int64_t Word() {
+    const int64_t word = words_.Next();
+    in_bound_ = in_bound_ && word >= -bound_ && word <= bound_;
+    return word;
+  }
+  // At most 2^48 * contributors in honest hands; a dishonest sum may wrap, and is refused by range.
+  int64_t Slot() {
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < LimbsPerSlot(params_); ++i) {
+      value += static_cast<uint64_t>(Word()) << (i * LimbBits(params_));
+    }
+    return static_cast<int64_t>(value);
+  }
+  [[nodiscard]] bool in_bound() const { return in_bound_; }
+
+ private:
+  const CodecParams& params_;
+  WordReader words_;
+  int64_t bound_;
+  bool in_bound_ = true;
+};
+
+absl::Status CheckValues(const CodecParams& params, const ClientValues& values) {
+  if (values.delta.size() != params.delta_length) {
+    return BadValues(fmt::format("the delta has {} values, the session wants {}",
+                                 values.delta.size(), params.delta_length));
+  }
+  for (size_t i = 0; i < values.delta.size(); ++i) {
+    if (!std::isfinite(values.delta[i])) {
+      return BadValues(fmt::format("value {} of the delta is {}", i, values.delta[i]));
+    }
+  }
+  if (values.examples == 0) return BadValues("a delta of no examples");
+  if (!(std::abs(values.loss_sum) < kSlotLimit)) {
+    return BadValues(fmt::format("the loss sum is {}", values.loss_sum));
+  }
+  if (values.token_count >= uint64_t{1} << (kSlotBits - 1)) {
+    return BadValues(fmt::format("{} tokens do not fit their slot", values.token_count));
+  }
+  if (values.extras.size() != params.extra_slots) {
+    return BadValues(fmt::format("{} extra values, the session wants {}", values.extras.size(),
+                                 params.extra_slots));
+  }
+  for (const double extra : values.extras) {
+    if (!(std::abs(extra) < kSlotLimit))
+      return BadValues(fmt::format("an extra value is {}", extra));
+  }
+  return absl::OkStatus();
+}
+
+double WeightOf(const CodecParams& params, const ClientValues& values) {
+  return static_cast<double>(std::min(values.examples, params.max_weight)) /
+         static_cast<double>(params.max_weight);
+}
+
+double Norm(std::span<const float> values) {
+  double sum = 0;
+  for (const float v : values) sum += double{v} * double{v};
+  return std::sqrt(sum);
+}
+
+// Uniform numbers in [0, 1) of 32 bits, from the rounding seed.
+class RoundingSource {
+ public:
+  explicit RoundingSource(const SecretBytes<32>& seed) : stream_(Prg::kChaCha20, seed) {}
+  double Next() {
+    if (used_ == buffer_.size()) {
+      stream_.Next(buffer_);
+      used_ = 0;
+    }
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < 4; ++i) bits |= uint32_t{buffer_[used_ + i]} << (8 * i);
+    used_ += 4;
+    return std::ldexp(static_cast<double>(bits), -32);
+  }
+
+ private:
+  MaskStream stream_;
+  std::array<uint8_t, 4096> buffer_{};
+  size_t used_ = buffer_.size();
+};
+
+int64_t SlotValue(double value) {
+  return std::llround(std::ldexp(value, kSlotFractionBits));
+}
+
+void ReadSlots(SumReader& reader, const CodecParams& params, CohortSum& sum) {
+  sum.total_weight = std::ldexp(static_cast<double>(reader.Slot()), -int{kWeightFractionBits});
+  sum.num_clipped = static_cast<uint64_t>(reader.Slot());
+  sum.loss_sum = std::ldexp(static_cast<double>(reader.Slot()), -int{kSlotFractionBits});
+  sum.token_count = static_cast<uint64_t>(reader.Slot());
+  for (uint32_t i = 0; i < params.extra_slots; ++i) {
+    sum.extras.push_back(std::ldexp(static_cast<double>(reader.Slot()), -int{kSlotFractionBits}));
+  }
+}
+
+}  // namespace
+
+CodecParams CodecOf(const SessionConfig& config) {
+  return {config.delta_length, config.extra_slots, config.word_bits, config.value_bits,
+          config.codec_range,  config.clip_norm,   config.max_weight};
+}
+
+uint64_t NumWords(const CodecParams& params) {
+  return params.delta_length + kCheckWords +
+         uint64_t{kFixedSlots + params.extra_slots} * LimbsPerSlot(params);
+}
+
+uint64_t PackedBytes(const CodecParams& params) {
+  return NumWords(params) * (params.word_bits / 8);
+}
+
+int64_t MaxWord(const CodecParams& params) {
+  return (int64_t{1} << (params.value_bits - 1)) - 1;
+}
+
+absl::StatusOr<std::vector<uint8_t>> EncodeValues(const CodecParams& params,
+                                                  const ClientValues& values,
+                                                  const SecretBytes<32>& rounding_seed) {
+  CHOIR_RETURN_IF_ERROR(CheckValues(params, values));
+  const double weight = WeightOf(params, values);
+  const double norm = weight * Norm(values.delta);
+  const bool clipped = norm > params.clip_norm;
+  const auto max_word = static_cast<double>(MaxWord(params));
+  const double scale =
+      weight * (clipped ? params.clip_norm / norm : 1.0) * (max_word / params.range);
+
+  std::vector<uint8_t> packed;
+  packed.reserve(PackedBytes(params));
+  WordWriter writer(packed, params.word_bits);
+  RoundingSource rounding(rounding_seed);
+  for (const float v : values.delta) {
+    const double x = std::floor(double{v} * scale + rounding.Next());
+    writer.Put(static_cast<int64_t>(std::clamp(x, -max_word, max_word)));
+  }
+  for (uint32_t i = 0; i < kCheckWords; ++i) writer.Put(1);
+  PutSlot(writer, params, std::llround(std::ldexp(weight, kWeightFractionBits)));
+  PutSlot(writer, params, clipped ? 1 : 0);
+  PutSlot(writer, params, SlotValue(values.loss_sum));
+  PutSlot(writer, params, static_cast<int64_t>(values.token_count));
+  for (const double extra : values.extras) PutSlot(writer, params, SlotValue(extra));
+  CHOIR_CHECK(packed.size() == PackedBytes(params));
+  return packed;
+}
+
+absl::StatusOr<CohortSum> DecodeSum(const CodecParams& params, std::span<const uint8_t> packed,
+                                    uint32_t num_contributors) {
+  if (packed.size() != PackedBytes(params) || num_contributors == 0) {
+    return absl::InvalidArgumentError(fmt::format("a sum of {} bytes from {} nodes, expected {}",
+                                                  packed.size(), num_contributors,
+                                                  PackedBytes(params)));
+  }
+  SumReader reader(params, packed, num_contributors);
+  CohortSum sum;
+  sum.num_contributors = num_contributors;
+  for (uint64_t i = 0; i < params.delta_length; ++i) (void)reader.Word();
+  for (uint32_t i = 0; i < kCheckWords; ++i) {
+    if (const int64_t count = reader.Word(); count != int64_t{num_contributors}) {
+      return Refusal(
+          AbortReason::kSumInconsistent,
+          fmt::format("check word {} counts {} nodes, {} contributed", i, count, num_contributors));
+    }
+  }
+  ReadSlots(reader, params, sum);
+  const bool weight_fits = sum.total_weight > 0 && sum.total_weight <= num_contributors;
+  if (!reader.in_bound() || !weight_fits || sum.num_clipped > num_contributors ||
+      sum.token_count >= uint64_t{num_contributors} << kSlotBits) {
+    return Refusal(AbortReason::kSumOutOfBound,
+                   fmt::format("a word is beyond {} nodes' {} each, or a total is impossible",
+                               num_contributors, MaxWord(params)));
+  }
+  // A second pass, now that the divisor is known: cheaper than keeping the words.
+  WordReader words(packed, params.word_bits);
+  const double step = params.range / static_cast<double>(MaxWord(params)) / sum.total_weight;
+  sum.mean_delta.reserve(params.delta_length);
+  for (uint64_t i = 0; i < params.delta_length; ++i) {
+    sum.mean_delta.push_back(static_cast<float>(static_cast<double>(words.Next()) * step));
+  }
+  return sum;
+}
+
+}  // namespace choir::secagg

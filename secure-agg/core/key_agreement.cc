@@ -1,0 +1,105 @@
+#include "secure-agg/core/key_agreement.h"
+
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <sodium.h>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/hex.h"
+#include "base/status_macros.h"
+#include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/hkdf.h"
+#include "secure-agg/core/wire.h"
+
+namespace choir::secagg {
+namespace {
+
+void AppendShape(WireWriter& info, const MaskShape& shape) {
+  info.Enum(shape.prg, 0, 255);
+  info.Number(static_cast<uint8_t>(shape.word_bits));
+  info.Number(shape.num_words);
+}
+
+SecretBytes<32> Expand(const SecretBytes<32>& key, const Digest& salt, WireWriter info) {
+  SecretBytes<32> out;
+  HkdfSha256(key.Expose(), salt, std::move(info).Take(), out.ExposeMutable());
+  return out;
+}
+
+WireWriter Labelled(std::string_view label) {
+  WireWriter info;
+  info.Raw(AsBytes(label));
+  return info;
+}
+
+void AppendKeys(WireWriter& info, const PublicKey& own, const PublicKey& peer, bool own_first) {
+  info.Fixed(own_first ? own : peer);
+  info.Fixed(own_first ? peer : own);
+}
+
+}  // namespace
+
+KeyPair MakeKeyPair(SecretBytes<32> secret) {
+  KeyPair pair{std::move(secret), {}};
+  CHOIR_CHECK(crypto_scalarmult_base(pair.public_key.data(), pair.secret.Expose().data()) == 0);
+  return pair;
+}
+
+absl::Status CheckPublicKey(const PublicKey& key) {
+  // u >= p means bytes 1 to 30 are 0xff, byte 31 is 0x7f and byte 0 is at least 0xed.
+  bool above = key[31] == 0x7f && key[0] >= 0xed;
+  for (size_t i = 1; i < 31; ++i) above = above && key[i] == 0xff;
+  if (above || (key[31] & 0x80) != 0) {
+    return Refusal(AbortReason::kLowOrderKey,
+                   "public key " + HexEncode(key) + " is not in canonical form");
+  }
+  // Any secret finds a low-order point: clamping makes it a multiple of the cofactor.
+  return Agree(SecretBytes<32>(), key).status();
+}
+
+absl::StatusOr<SecretBytes<32>> Agree(const SecretBytes<32>& secret, const PublicKey& peer) {
+  SecretBytes<32> shared;
+  if (crypto_scalarmult(shared.ExposeMutable().data(), secret.Expose().data(), peer.data()) != 0) {
+    return Refusal(AbortReason::kLowOrderKey, "public key " + HexEncode(peer) + " has low order");
+  }
+  return shared;
+}
+
+absl::StatusOr<SecretBytes<32>> PairMaskKey(const KeyPair& own, const PublicKey& peer,
+                                            bool own_first, const Digest& salt,
+                                            const MaskShape& shape) {
+  CHOIR_ASSIGN_OR_RETURN(const SecretBytes<32> shared, Agree(own.secret, peer));
+  WireWriter info = Labelled("choir/pair");
+  AppendKeys(info, own.public_key, peer, own_first);
+  AppendShape(info, shape);
+  return Expand(shared, salt, std::move(info));
+}
+
+SecretBytes<32> SelfMaskKey(const SecretBytes<32>& b, const Digest& salt, const MaskShape& shape) {
+  WireWriter info = Labelled("choir/self");
+  AppendShape(info, shape);
+  return Expand(b, salt, std::move(info));
+}
+
+absl::StatusOr<SecretBytes<32>> SealKey(const KeyPair& own, const PublicKey& peer, bool own_sends,
+                                        const Digest& salt) {
+  CHOIR_ASSIGN_OR_RETURN(const SecretBytes<32> shared, Agree(own.secret, peer));
+  WireWriter info = Labelled("choir/seal");
+  AppendKeys(info, own.public_key, peer, own_sends);
+  return Expand(shared, salt, std::move(info));
+}
+
+SecretBytes<32> MaskSecretOf(const SecretBytes<32>& s, const Digest& h0) {
+  return DeriveSecret(s.Expose(), h0, "choir/mask-key");
+}
+
+Digest CommitSelfMask(const SecretBytes<32>& b, const Digest& h0) {
+  Digest commitment;
+  HkdfSha256(b.Expose(), h0, AsBytes("choir/self-mask-commitment"), commitment);
+  return commitment;
+}
+
+}  // namespace choir::secagg

@@ -1,0 +1,75 @@
+#ifndef CHOIR_SECURE_AGG_SERVER_SERVER_STATE_H_
+#define CHOIR_SECURE_AGG_SERVER_SERVER_STATE_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "secure-agg/core/graph.h"
+#include "secure-agg/core/key_agreement.h"
+#include "secure-agg/core/messages.h"
+#include "secure-agg/server/server_session.h"
+
+// Inside of ServerSession: what each node has sent, the current broadcast's parts, the accumulator.
+namespace choir::secagg {
+
+// What one node has given so far. The messages are those that were accepted, as sent.
+struct Participant {
+  PublicKey device_key{};
+  std::vector<uint8_t> credential;
+  std::optional<AdvertiseKeys> advertised;
+  std::optional<ShareKeys> shared;
+  std::optional<MaskedInputHeader> input;  // its y is counted
+  bool accumulated = false;                // and in the accumulator of this process
+  std::optional<ConsistencySignature> vouched;
+  std::optional<UnmaskShares> answered;
+  bool withdrawn = false;
+};
+
+struct ServerSession::State {
+  ServerStage stage = ServerStage::kAdvertising;
+  std::optional<AbortReason> reason;
+  SessionConfig config;
+  std::map<NodeId, Participant> nodes;  // sorted, as every list of the protocol
+  std::vector<uint8_t> accumulator;     // sum of y, from kMasking on; in kDone the sum of x
+
+  // Computed from the above: a stage's list is who had answered when it closed.
+  const DeviceVerifier* verifier = nullptr;
+  KeyList list;                   // U1, from kSharing on
+  std::vector<NodeId> members;    // U2, from kMasking on
+  SurvivorList survivors;         // U3, from kSigning on
+  SurvivorSignatures signatures;  // from kUnmasking on
+  std::optional<SessionSum> sum;  // in kDone
+  Digest h0{};
+  Digest h1{};
+  Digest h2{};
+  Digest h3{};
+
+  [[nodiscard]] bool over() const { return stage >= ServerStage::kDone; }
+  [[nodiscard]] CohortGraph graph() const;
+  // max(t, min_cohort) of U1; t to vouch and to unmask.
+  [[nodiscard]] uint32_t needed() const;
+  [[nodiscard]] uint32_t threshold() const;
+  [[nodiscard]] MaskShape mask_shape() const;
+  // Who may answer in this stage, and whether one has.
+  [[nodiscard]] std::vector<NodeId> Expected() const;
+  [[nodiscard]] bool HasAnswered(const NodeId& node) const;
+  // Makes the lists and hashes of the stages that are closed.
+  void ComputeTranscript();
+  // In kDone: reads the accumulator, which is the sum of x now.
+  absl::Status ReadSum();
+};
+
+// Opens the secrets that U3's answers hold shares of, and takes the masks off `accumulator`.
+// kBadShare if a secret cannot be opened whichever t shares are tried, kTooFewUnmaskShares if fewer
+// are there.
+absl::Status RemoveMasks(ServerSession::State& state);
+
+}  // namespace choir::secagg
+
+#endif  // CHOIR_SECURE_AGG_SERVER_SERVER_STATE_H_

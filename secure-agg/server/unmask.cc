@@ -1,0 +1,141 @@
+#include <algorithm>
+#include <map>
+#include <span>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "secure-agg/core/masking.h"
+#include "secure-agg/core/membership.h"
+#include "secure-agg/core/shamir.h"
+#include "secure-agg/core/transcript.h"
+#include "secure-agg/server/server_state.h"
+
+namespace choir::secagg {
+namespace {
+
+using State = ServerSession::State;
+
+struct HeldShare {
+  uint32_t number = 0;
+  SecretBytes<32> value;
+};
+
+// The shares of one owner's secret that the answers hold, by holder's place.
+std::vector<HeldShare> SharesOf(const State& state, const NodeId& owner) {
+  std::vector<HeldShare> shares;
+  const uint32_t owner_index = *IndexOf(state.list, owner);
+  for (const auto& [id, node] : state.nodes) {
+    if (!node.answered.has_value()) continue;
+    const auto& answer = node.answered->shares;
+    const auto found = std::ranges::lower_bound(answer, owner, {}, &UnmaskShare::node_id);
+    if (found == answer.end() || found->node_id != owner) continue;
+    const uint32_t holder = *IndexOf(state.list, id);
+    shares.push_back(
+        {state.graph().ShareNumber(owner_index, holder), SecretBytes<32>(found->share)});
+  }
+  return shares;
+}
+
+// Interpolators are the same for every secret that the same nodes hold shares of, which are nearly
+// all.
+class InterpolatorCache {
+ public:
+  absl::StatusOr<const Interpolator*> For(const std::vector<uint32_t>& numbers) {
+    auto found = cache_.find(numbers);
+    if (found == cache_.end()) {
+      CHOIR_ASSIGN_OR_RETURN(Interpolator made, Interpolator::Create(numbers));
+      found = cache_.emplace(numbers, std::move(made)).first;
+    }
+    return &found->second;
+  }
+
+ private:
+  std::map<std::vector<uint32_t>, Interpolator> cache_;
+};
+
+// Tries t neighbouring shares at each place of the ring of them, until `fits` knows the secret:
+// lying shares are got round as long as t honest ones stand together; one liar among t + 1 never
+// stops it.
+template <typename Fits>
+absl::StatusOr<SecretBytes<32>> OpenSecret(std::span<const HeldShare> shares, uint32_t threshold,
+                                           InterpolatorCache& cache, Fits fits) {
+  if (shares.size() < threshold) {
+    return Refusal(AbortReason::kTooFewUnmaskShares,
+                   fmt::format("{} shares of a secret, {} are needed", shares.size(), threshold));
+  }
+  const size_t places = shares.size() == threshold ? 1 : shares.size();
+  for (size_t first = 0; first < places; ++first) {
+    std::vector<uint32_t> numbers;
+    std::vector<const SecretBytes<32>*> values;
+    for (size_t i = 0; i < threshold; ++i) {
+      const HeldShare& share = shares[(first + i) % shares.size()];
+      numbers.push_back(share.number);
+      values.push_back(&share.value);
+    }
+    CHOIR_ASSIGN_OR_RETURN(const Interpolator* interpolator, cache.For(numbers));
+    SecretBytes<32> secret = interpolator->Combine(values);
+    if (fits(secret)) return secret;
+  }
+  return Refusal(AbortReason::kBadShare,
+                 fmt::format("no {} of {} shares open the secret that was committed to", threshold,
+                             shares.size()));
+}
+
+// b of a survivor: its own mask comes off.
+absl::Status AddSelfMask(const State& state, const NodeId& id, InterpolatorCache& cache,
+                         std::vector<Mask>& masks) {
+  const Digest& commitment = state.nodes.at(id).advertised->self_mask_commitment;
+  CHOIR_ASSIGN_OR_RETURN(
+      const SecretBytes<32> b,
+      OpenSecret(SharesOf(state, id), state.threshold(), cache, [&](const SecretBytes<32>& found) {
+        return CommitSelfMask(found, state.h0) == commitment;
+      }));
+  masks.push_back({SelfMaskKey(b, PairSalt(state.h0, state.h1), state.mask_shape()), false});
+  return absl::OkStatus();
+}
+
+// s of a dropped node: the masks that the survivors share with it have no partner, and come off.
+absl::Status AddPairMasks(const State& state, const NodeId& id, InterpolatorCache& cache,
+                          std::vector<Mask>& masks) {
+  const PublicKey& mask_key = state.nodes.at(id).advertised->mask_key;
+  KeyPair opened;
+  CHOIR_RETURN_IF_ERROR(
+      OpenSecret(SharesOf(state, id), state.threshold(), cache, [&](const SecretBytes<32>& found) {
+        opened = MakeKeyPair(MaskSecretOf(found, state.h0));
+        return opened.public_key == mask_key;
+      }).status());
+  const uint32_t dropped = *IndexOf(state.list, id);
+  const std::vector<uint32_t> neighbours = state.graph().Neighbours(dropped);
+  for (const Survivor& survivor : state.survivors.survivors) {
+    const uint32_t index = *IndexOf(state.list, survivor.node_id);
+    if (!std::ranges::binary_search(neighbours, index)) continue;
+    const bool survivor_added = index < dropped;
+    CHOIR_ASSIGN_OR_RETURN(
+        SecretBytes<32> key,
+        PairMaskKey(opened, state.nodes.at(survivor.node_id).advertised->mask_key, !survivor_added,
+                    PairSalt(state.h0, state.h1), state.mask_shape()));
+    masks.push_back({std::move(key), !survivor_added});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RemoveMasks(State& state) {
+  InterpolatorCache cache;
+  std::vector<Mask> masks;
+  for (const Survivor& survivor : state.survivors.survivors) {
+    CHOIR_RETURN_IF_ERROR(AddSelfMask(state, survivor.node_id, cache, masks));
+  }
+  for (const NodeId& id : state.survivors.dropped) {
+    CHOIR_RETURN_IF_ERROR(AddPairMasks(state, id, cache, masks));
+  }
+  // Only now: a session that cannot be opened keeps its accumulator as it is.
+  ApplyMasks(state.accumulator, state.config.word_bits, state.config.prg, masks);
+  return absl::OkStatus();
+}
+
+}  // namespace choir::secagg
