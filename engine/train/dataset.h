@@ -20,20 +20,21 @@ struct ChatMessage {
   std::string content;
 };
 
-// One training example as its author wrote it: exactly one of the three forms.
+// One training example as its author wrote it, in one of three forms. `text` may be there beside
+// the other forms: it is what TokenizeJoined takes.
 struct Example {
   enum class Form { kText, kPromptCompletion, kMessages };
   Form form = Form::kText;
-  std::string text;
-  std::string prompt;
-  std::string completion;
-  std::vector<ChatMessage> messages;
+  std::string text = {};
+  std::string prompt = {};
+  std::string completion = {};
+  std::vector<ChatMessage> messages = {};
 };
 
 struct DatasetOptions {
   // True: leave out lines that cannot be read and report them. False: the first one is an error.
   bool skip_bad_lines = false;
-  uint64_t max_bytes = uint64_t{4} << 30;  // of all files together
+  uint64_t max_bytes = uint64_t{1} << 30;  // of all files together: they are read into memory
   uint64_t max_line_bytes = uint64_t{16} << 20;
   uint64_t max_examples = uint64_t{10} << 20;
 };
@@ -90,7 +91,7 @@ struct TokenizeOptions {
   // End documents with EOS, so that the model learns to stop.
   bool append_eos = true;
   // Needed for examples in the form of messages.
-  ChatFormatter chat_formatter;
+  ChatFormatter chat_formatter = {};
 };
 
 // One document: [BOS] text [EOS], or [BOS] prompt completion [EOS]; prompt and completion are
@@ -116,8 +117,8 @@ absl::StatusOr<std::vector<int32_t>> TokenizeJoined(std::span<const Example> exa
 absl::StatusOr<std::vector<Document>> CutWindows(std::span<const int32_t> tokens, int32_t bos,
                                                  int64_t window, bool keep_tail);
 
-// Takes every k-th document (after a seeded shuffle) away for evaluation: about `fraction` of them,
-// at least one if fraction > 0 and there are two. The rest stays in `documents`, in order.
+// Takes about `fraction` of the documents away for evaluation, chosen by seed: at least one, and
+// never all, if fraction > 0 and there are two. Both parts keep their order.
 std::vector<Document> SplitForEvaluation(double fraction, uint64_t seed,
                                          std::vector<Document>& documents);
 

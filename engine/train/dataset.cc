@@ -1,0 +1,231 @@
+#include "engine/train/dataset.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/status_macros.h"
+#include <nlohmann/json.hpp>
+
+namespace choir::engine {
+namespace {
+
+using Json = nlohmann::json;
+constexpr int kMaxJsonDepth = 32;
+constexpr size_t kMaxReportedLines = 100;
+
+// A parsed line; discarded() if it is no JSON, or nested so deeply that it is an attack.
+Json ParseJson(std::string_view line) {
+  bool too_deep = false;
+  const auto bound_depth = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxJsonDepth;
+    return depth <= kMaxJsonDepth;
+  };
+  Json json = Json::parse(line, bound_depth, /*allow_exceptions=*/false);
+  return too_deep ? Json(Json::value_t::discarded) : json;
+}
+
+// The string field `name`; nothing if it is absent.
+absl::StatusOr<std::optional<std::string>> StringField(const Json& object, const char* name) {
+  const auto field = object.find(name);
+  if (field == object.end()) return std::optional<std::string>();
+  if (!field->is_string()) {
+    return absl::InvalidArgumentError(fmt::format("\"{}\" is no string", name));
+  }
+  return std::optional<std::string>(field->get<std::string>());
+}
+
+absl::StatusOr<std::vector<ChatMessage>> ParseMessages(const Json& array) {
+  if (!array.is_array() || array.empty()) {
+    return absl::InvalidArgumentError("\"messages\" is no list, or an empty one");
+  }
+  std::vector<ChatMessage> messages;
+  for (const Json& item : array) {
+    if (!item.is_object()) return absl::InvalidArgumentError("a message is no object");
+    CHOIR_ASSIGN_OR_RETURN(const std::optional<std::string> role, StringField(item, "role"));
+    CHOIR_ASSIGN_OR_RETURN(const std::optional<std::string> content, StringField(item, "content"));
+    if (!role.has_value() || role->empty() || !content.has_value()) {
+      return absl::InvalidArgumentError("a message lacks its \"role\" or \"content\"");
+    }
+    messages.push_back({*role, *content});
+  }
+  return messages;
+}
+
+absl::StatusOr<Example> ParseObject(const Json& json) {
+  Example example;
+  CHOIR_ASSIGN_OR_RETURN(const auto text, StringField(json, "text"));
+  CHOIR_ASSIGN_OR_RETURN(const auto prompt, StringField(json, "prompt"));
+  CHOIR_ASSIGN_OR_RETURN(const auto completion, StringField(json, "completion"));
+  example.text = text.value_or("");
+  if (const auto messages = json.find("messages"); messages != json.end()) {
+    example.form = Example::Form::kMessages;
+    CHOIR_ASSIGN_OR_RETURN(example.messages, ParseMessages(*messages));
+    return example;
+  }
+  if (prompt.has_value() != completion.has_value()) {
+    return absl::InvalidArgumentError("only one of \"prompt\" and \"completion\" is there");
+  }
+  if (prompt.has_value()) {
+    if (completion->empty()) return absl::InvalidArgumentError("\"completion\" is empty");
+    example.form = Example::Form::kPromptCompletion;
+    example.prompt = *prompt;
+    example.completion = *completion;
+    return example;
+  }
+  if (!text.has_value()) {
+    return absl::InvalidArgumentError(
+        "there is no \"text\", no \"prompt\" with \"completion\", and no \"messages\"");
+  }
+  if (text->empty()) return absl::InvalidArgumentError("\"text\" is empty");
+  return example;
+}
+
+bool IsBlank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+// Collects examples over files, within the limits of all of them together.
+class ExampleReader {
+ public:
+  explicit ExampleReader(const DatasetOptions& options) : options_(options) {}
+
+  absl::Status ReadFileOf(const std::string& path) {
+    CHOIR_ASSIGN_OR_RETURN(const std::string bytes,
+                           ReadFile(path, options_.max_bytes - bytes_read_));
+    bytes_read_ += bytes.size();
+    ++report_.files;
+    std::string_view text = bytes;
+    if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // byte order mark
+    if (path.ends_with(".jsonl")) return ReadLines(path, text);
+    if (IsBlank(text)) return Bad(path, 0, "the file is empty");
+    return Add(Example{.text = std::string(text)});
+  }
+
+  std::vector<Example> examples_;
+  DatasetReport report_;
+
+ private:
+  absl::Status ReadLines(const std::string& path, std::string_view text) {
+    for (uint64_t number = 1; !text.empty(); ++number) {
+      const size_t end = text.find('\n');
+      const std::string_view line = text.substr(0, end);
+      text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+      if (IsBlank(line)) continue;
+      CHOIR_RETURN_IF_ERROR(ReadLine(path, number, line));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadLine(const std::string& path, uint64_t number, std::string_view line) {
+    if (line.size() > options_.max_line_bytes) {
+      return Bad(path, number,
+                 fmt::format("the line has {} bytes; at most {} are read", line.size(),
+                             options_.max_line_bytes));
+    }
+    absl::StatusOr<Example> example = ParseExample(line);
+    if (!example.ok()) return Bad(path, number, std::string(example.status().message()));
+    return Add(*std::move(example));
+  }
+
+  absl::Status Add(Example example) {
+    if (examples_.size() >= options_.max_examples) {
+      return absl::ResourceExhaustedError(
+          fmt::format("the data has more than {} examples", options_.max_examples));
+    }
+    examples_.push_back(std::move(example));
+    ++report_.examples;
+    return absl::OkStatus();
+  }
+
+  absl::Status Bad(const std::string& path, uint64_t line, const std::string& reason) {
+    if (!options_.skip_bad_lines) {
+      return absl::InvalidArgumentError(line == 0 ? fmt::format("{}: {}", path, reason)
+                                                  : fmt::format("{}:{}: {}", path, line, reason));
+    }
+    ++report_.bad_lines;
+    if (report_.first_bad_lines.size() < kMaxReportedLines) {
+      report_.first_bad_lines.push_back({path, line, reason});
+    }
+    return absl::OkStatus();
+  }
+
+  const DatasetOptions& options_;
+  uint64_t bytes_read_ = 0;
+};
+
+bool HasDataSuffix(std::string_view path) {
+  return path.ends_with(".jsonl") || path.ends_with(".txt") || path.ends_with(".md");
+}
+
+// Data files of a folder and the folders in it, by path. Hidden ones, and links to folders, are
+// left out.
+absl::StatusOr<std::vector<std::string>> ListDataFiles(const std::string& folder) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<std::string> out;
+  fs::recursive_directory_iterator entry(folder, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    std::error_code type_error;
+    if (name.starts_with('.')) {
+      if (entry->is_directory(type_error)) entry.disable_recursion_pending();
+    } else if (HasDataSuffix(name) && entry->is_regular_file(type_error)) {
+      out.push_back(entry->path().string());
+    }
+  }
+  if (error) {
+    return absl::UnavailableError(fmt::format("cannot list {}: {}", folder, error.message()));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return ListDataFiles(path);
+  if (!std::filesystem::exists(path, error)) {
+    return absl::NotFoundError(fmt::format("{} does not exist", path));
+  }
+  if (!HasDataSuffix(path)) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} is neither a folder nor a .jsonl, .txt or .md file", path));
+  }
+  return std::vector<std::string>{path};
+}
+
+}  // namespace
+
+absl::StatusOr<Example> ParseExample(std::string_view line) {
+  const Json json = ParseJson(line);
+  if (json.is_discarded()) {
+    return absl::InvalidArgumentError(
+        fmt::format("this is no JSON in UTF-8 of at most {} levels", kMaxJsonDepth));
+  }
+  if (!json.is_object()) return absl::InvalidArgumentError("this is no JSON object");
+  return ParseObject(json);
+}
+
+absl::StatusOr<std::vector<Example>> ReadExamples(const std::string& path,
+                                                  const DatasetOptions& options,
+                                                  DatasetReport* report) {
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOf(path));
+  ExampleReader reader(options);
+  absl::Status status;
+  for (size_t i = 0; i < files.size() && status.ok(); ++i) status = reader.ReadFileOf(files[i]);
+  if (report != nullptr) *report = reader.report_;
+  if (!status.ok()) return status;
+  if (reader.examples_.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: no training example in {} files ({} bad lines)", path, files.size(),
+                    reader.report_.bad_lines));
+  }
+  return std::move(reader.examples_);
+}
+
+}  // namespace choir::engine
