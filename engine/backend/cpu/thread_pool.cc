@@ -1,0 +1,81 @@
+#include "engine/backend/cpu/thread_pool.h"
+
+#include "base/check.h"
+
+// oneDNN runs in our threads, one product per thread; its own OpenMP team must stay at one thread
+// in each of them. Declared here because clang's <omp.h> belongs to another runtime.
+extern "C" void omp_set_num_threads(int num_threads);
+
+namespace choir::engine {
+namespace {
+
+// Waits a little in a loop before sleeping: the gap between two ops is a few microseconds, and
+// waking a sleeping thread costs about fifty.
+constexpr int kSpins = 4000;
+
+template <typename Done>
+bool SpinUntil(Done done) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (done()) return true;
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  return done();
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int num_threads) {
+  CHOIR_CHECK(num_threads >= 1);
+  for (int worker = 1; worker < num_threads; ++worker) {
+    threads_.emplace_back([this, worker] { WorkerLoop(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stopping_.store(true);
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadPool::Work(int worker) {
+  for (;;) {
+    const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
+    if (index >= count_) return;
+    call_(context_, index, worker);
+  }
+}
+
+void ThreadPool::WorkerLoop(int worker) {
+  omp_set_num_threads(1);
+  uint32_t seen = 0;
+  for (;;) {
+    if (!SpinUntil([&] { return generation_.load() != seen; })) generation_.wait(seen);
+    seen = generation_.load();
+    if (stopping_.load()) return;
+    Work(worker);
+    if (busy_.fetch_sub(1) == 1) busy_.notify_one();
+  }
+}
+
+void ThreadPool::Dispatch(int64_t count, void* context, Call call) {
+  omp_set_num_threads(1);
+  if (threads_.empty() || count <= 1) {
+    for (int64_t index = 0; index < count; ++index) call(context, index, 0);
+    return;
+  }
+  context_ = context;
+  call_ = call;
+  count_ = count;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(threads_.size()));
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  Work(0);
+  if (SpinUntil([&] { return busy_.load() == 0; })) return;
+  for (int busy = busy_.load(); busy != 0; busy = busy_.load()) busy_.wait(busy);
+}
+
+}  // namespace choir::engine

@@ -1,0 +1,78 @@
+#include "engine/backend/cpu/weight_chunks.h"
+
+#include "engine/backend/cpu/vector_math.h"
+#include "engine/quant/weight_format.h"
+
+namespace choir::engine {
+namespace {
+
+// A file may place a tensor at any byte.
+bool IsInPlace(const CpuInput& weight, GemmType type) {
+  const WeightFormat* const wanted = type == GemmType::kF32 ? &kF32Format : &kBF16Format;
+  const auto alignment = static_cast<uintptr_t>(ElementBytes(type));
+  return weight.desc.format == wanted && reinterpret_cast<uintptr_t>(weight.data) % alignment == 0;
+}
+
+int64_t RowBytes(const CpuInput& weight) {
+  return static_cast<int64_t>(weight.desc.format->RowBytes(static_cast<size_t>(weight.cols())));
+}
+
+void DequantizeRow(const CpuInput& weight, int64_t row_bytes, int64_t row, float* out) {
+  weight.desc.format->dequantize_row(
+      {weight.data + row * row_bytes, static_cast<size_t>(row_bytes)},
+      {out, static_cast<size_t>(weight.cols())});
+}
+
+}  // namespace
+
+WeightChunks::WeightChunks(const CpuInput& weight, GemmType type, int64_t max_rows,
+                           CpuCompiler& compiler)
+    : weight_(weight),
+      type_(type),
+      rows_(weight.rows()),
+      cols_(weight.cols()),
+      row_bytes_(RowBytes(weight)),
+      in_place_(IsInPlace(weight, type)) {
+  chunk_rows_ = rows_;
+  if (!in_place_) {
+    // Whole blocks of products, where the buffer has room for them.
+    constexpr int64_t kGranule = 64;
+    int64_t fitting = kBufferBytes / (cols_ * ElementBytes(type));
+    if (fitting > kGranule) fitting -= fitting % kGranule;
+    chunk_rows_ = std::clamp<int64_t>(fitting, 1, rows_);
+  }
+  if (max_rows > 0) chunk_rows_ = std::min(chunk_rows_, max_rows);
+  if (!in_place_) {
+    buffer_ = compiler.ReserveShared(chunk_rows_ * cols_ * ElementBytes(type));
+    if (type == GemmType::kBf16) row_ = compiler.ReservePerWorker(cols_ * 4);
+  }
+}
+
+const void* WeightChunks::Prepare(int64_t chunk, CpuRun& run) const {
+  const int64_t first = Begin(chunk);
+  if (in_place_) return weight_.data + first * row_bytes_;
+  constexpr int64_t kRowsPerTask = 16;
+  run.ParallelRanges(Rows(chunk), kRowsPerTask, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (type_ == GemmType::kF32) {
+        DequantizeRow(weight_, row_bytes_, first + i, run.Get<float>(buffer_) + i * cols_);
+      } else {
+        auto* const row = run.Get<float>(row_, worker);
+        DequantizeRow(weight_, row_bytes_, first + i, row);
+        ConvertToBf16(row, run.Get<uint16_t>(buffer_) + i * cols_, static_cast<size_t>(cols_));
+      }
+    }
+  });
+  return run.Get<uint8_t>(buffer_);
+}
+
+WeightRows::WeightRows(const CpuInput& weight)
+    : weight_(weight), row_bytes_(RowBytes(weight)), in_place_(IsInPlace(weight, GemmType::kF32)) {}
+
+const float* WeightRows::Row(int64_t row, float* buffer) const {
+  if (in_place_) return weight_.f32() + row * weight_.cols();
+  DequantizeRow(weight_, row_bytes_, row, buffer);
+  return buffer;
+}
+
+}  // namespace choir::engine

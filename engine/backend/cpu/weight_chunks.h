@@ -1,0 +1,59 @@
+#ifndef CHOIR_ENGINE_BACKEND_CPU_WEIGHT_CHUNKS_H_
+#define CHOIR_ENGINE_BACKEND_CPU_WEIGHT_CHUNKS_H_
+
+// The rows of a frozen weight as operands of products, a chunk at a time: in place where the file
+// already has the product's type, else dequantised just before use into a buffer that the next
+// chunk overwrites. No full-size copy ever exists.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "engine/backend/cpu/cpu_kernel.h"
+
+namespace choir::engine {
+
+class WeightChunks {
+ public:
+  // Chunks of at most `max_rows` rows (0: as many as fit the buffer). The buffer is at most
+  // kBufferBytes, unless one row is larger.
+  WeightChunks(const CpuInput& weight, GemmType type, int64_t max_rows, CpuCompiler& compiler);
+
+  [[nodiscard]] int64_t num_chunks() const { return (rows_ + chunk_rows_ - 1) / chunk_rows_; }
+  [[nodiscard]] int64_t chunk_rows() const { return chunk_rows_; }
+  [[nodiscard]] int64_t Begin(int64_t chunk) const { return chunk * chunk_rows_; }
+  [[nodiscard]] int64_t Rows(int64_t chunk) const {
+    return std::min(chunk_rows_, rows_ - Begin(chunk));
+  }
+  // The chunk's rows, `cols` elements apart; valid until the next call. Works in parallel.
+  const void* Prepare(int64_t chunk, CpuRun& run) const;
+
+ private:
+  // 4 MiB: large enough that starting the threads costs nothing, small enough to stay in the
+  // last-level cache between dequantisation and product.
+  static constexpr int64_t kBufferBytes = int64_t{4} << 20;
+
+  CpuInput weight_;
+  GemmType type_;
+  int64_t rows_ = 0, cols_ = 0, chunk_rows_ = 0;
+  int64_t row_bytes_ = 0;
+  bool in_place_ = false;
+  SharedScratch buffer_;
+  WorkerScratch row_;  // one f32 row, on the way to bf16
+};
+
+// Reads single rows as f32.
+class WeightRows {
+ public:
+  explicit WeightRows(const CpuInput& weight);
+  // The row where it lies, or dequantised into `buffer` (cols floats).
+  const float* Row(int64_t row, float* buffer) const;
+
+ private:
+  CpuInput weight_;
+  int64_t row_bytes_ = 0;
+  bool in_place_ = false;
+};
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_BACKEND_CPU_WEIGHT_CHUNKS_H_
