@@ -16,7 +16,9 @@ std::vector<DeviceInfo> ListVulkan() {
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateVulkan(const BackendOptions& options) {
-  return CreateVulkanBackend(options);
+  return CreateVulkanBackend({.device_index = options.device_index,
+                              .validation = options.validation,
+                              .pipeline_cache_dir = options.pipeline_cache_dir});
 }
 #else
 std::vector<DeviceInfo> ListVulkan() {
