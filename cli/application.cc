@@ -39,12 +39,14 @@ struct Parser {
 };
 
 void DeclareCommon(CLI::App& app, CommonOptions& common) {
-  CLI::Option_group* group = app.add_option_group("Output");
-  group->add_flag("--json", common.json, "Print the result as JSON on stdout");
-  group->add_flag("-q,--quiet", common.quiet, "Print nothing but the result and errors");
-  group->add_option("--color", common.colour, "auto, always or never")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->type_name("WHEN");
+  app.set_help_flag("-h,--help", "Show this help")->group("Output");
+  app.add_flag("--json", common.json, "Print the result as JSON on stdout")->group("Output");
+  app.add_flag("-q,--quiet", common.quiet, "Print nothing but the result and errors")
+      ->group("Output");
+  app.add_option("--color", common.colour, "auto, always or never")
+      ->check(OneOf({"auto", "always", "never"}))
+      ->type_name("WHEN")
+      ->group("Output");
 }
 
 void DeclareCommand(const Command& command, Parser& parser) {
@@ -65,13 +67,16 @@ void DeclareCommand(const Command& command, Parser& parser) {
 
 void Declare(std::span<const Command* const> commands, std::span<const CommandGroup> groups,
              Parser& parser) {
-  parser.app.set_version_flag("--version", fmt::format("choir {}", kVersion));
+  parser.app.set_version_flag("--version", fmt::format("choir {}", kVersion), "Show the version");
+  parser.app.set_help_flag("-h,--help", "Show this help");
   parser.app.require_subcommand(1);
   parser.app.get_formatter()->column_width(34);
   parser.app.footer(fmt::format("{}{}", kRootFooter, kExitCodeHelp));
   for (const CommandGroup& group : groups) {
     CLI::App* app = parser.app.add_subcommand(group.name, group.summary);
     app->require_subcommand(1);
+    app->set_help_flag("-h,--help", "Show this help");
+    app->footer(kExitCodeHelp);
     parser.groups.emplace(group.name, app);
   }
   for (const Command* command : commands) DeclareCommand(*command, parser);
@@ -141,6 +146,10 @@ std::string PathOf(const CLI::App& app) {
   return parent == nullptr ? app.get_name() : fmt::format("{} {}", PathOf(*parent), app.get_name());
 }
 
+std::string ParentPathOf(const CLI::App& app) {
+  return app.get_parent() == nullptr ? "" : PathOf(*app.get_parent());
+}
+
 int ReportParseError(const CLI::ParseError& error, const Parser& parser, Environment& environment) {
   const CLI::App* app = Chosen(parser.app);
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
@@ -156,7 +165,7 @@ int ReportParseError(const CLI::ParseError& error, const Parser& parser, Environ
       !app->get_subcommands([](const CLI::App* child) { return !child->get_name().empty(); })
            .empty();
   if (no_command) {
-    environment.output.RawErr(app->help("", CLI::AppFormatMode::Normal));
+    environment.output.RawErr(app->help(ParentPathOf(*app)));
     return static_cast<int>(ExitCode::kUsage);
   }
   environment.output.Error(
@@ -171,6 +180,11 @@ void Apply(const CommonOptions& common, Output& output) {
 }
 
 }  // namespace
+
+CLI::Validator OneOf(std::vector<std::string> words) {
+  // CLI11 would print the words again behind the option's type.
+  return CLI::IsMember(std::move(words)).description("");
+}
 
 int RunApplication(std::vector<std::string> arguments, std::span<const Command* const> commands,
                    std::span<const CommandGroup> groups, Environment& environment) {

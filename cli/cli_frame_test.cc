@@ -65,7 +65,7 @@ Action DeclareSing(CLI::App& app) {
 
 Action DeclareFail(CLI::App& /*app*/) {
   return [](Environment& /*environment*/) {
-    return BadInput("model a.gguf", absl::NotFoundError("no such file"), "check the path");
+    return BadInput("model", "a.gguf", absl::NotFoundError("no such file"), "check the path");
   };
 }
 
@@ -157,10 +157,17 @@ TEST(ApplicationTest, FailureOfACommandHasMessageHintAndCode) {
 }
 
 TEST(FailureTest, UserAndDeviceAreNotBlamedOnTheFile) {
-  EXPECT_EQ(ExitCodeOf(BadInput("model", absl::CancelledError("stopped"))), ExitCode::kInterrupted);
-  EXPECT_EQ(ExitCodeOf(BadInput("model", absl::UnavailableError("device lost"))),
+  EXPECT_EQ(ExitCodeOf(BadInput("model", "a.gguf", absl::CancelledError("stopped"))),
+            ExitCode::kInterrupted);
+  EXPECT_EQ(ExitCodeOf(BadInput("model", "a.gguf", absl::UnavailableError("device lost"))),
             ExitCode::kUnavailable);
-  EXPECT_EQ(ExitCodeOf(BadInput("model", absl::DataLossError("cut off"))), ExitCode::kBadInput);
+  EXPECT_EQ(ExitCodeOf(BadInput("model", "a.gguf", absl::DataLossError("cut off"))),
+            ExitCode::kBadInput);
+}
+
+TEST(FailureTest, PathIsNotRepeated) {
+  EXPECT_EQ(BadInput("model", "a.gguf", absl::NotFoundError("cannot open a.gguf")).message(),
+            "model: cannot open a.gguf");
 }
 
 TEST(FailureTest, MessageCannotDriveTheTerminal) {

@@ -6,6 +6,8 @@
 
 #include <functional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -25,6 +27,9 @@ struct Environment {
 // cli/failure.h).
 using Action = std::function<absl::Status(Environment&)>;
 
+// A check for options with a few possible words; name them in the option's description.
+CLI::Validator OneOf(std::vector<std::string> words);
+
 struct Command {
   const char* path;     // "train", or "inspect logits" for one in a group
   const char* summary;  // one line, for the list in --help
@@ -39,6 +44,13 @@ struct CommandGroup {
   const char* name;
   const char* summary;
 };
+
+// The commands; each is defined in its own file.
+#define CHOIR_COMMAND_GROUP(name, summary)
+#define CHOIR_COMMAND(Name) extern const Command k##Name##Command;
+#include "cli/commands.def"
+#undef CHOIR_COMMAND
+#undef CHOIR_COMMAND_GROUP
 
 // Everything in commands.def, in its order.
 std::span<const Command* const> AllCommands();

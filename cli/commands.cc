@@ -2,12 +2,6 @@
 
 namespace choir::cli {
 
-#define CHOIR_COMMAND_GROUP(name, summary)
-#define CHOIR_COMMAND(Name) extern const Command k##Name##Command;
-#include "cli/commands.def"
-#undef CHOIR_COMMAND
-#undef CHOIR_COMMAND_GROUP
-
 namespace {
 
 constexpr const Command* kCommands[] = {

@@ -28,9 +28,13 @@ absl::Status UsageError(std::string_view message, std::string_view hint) {
   return hint.empty() ? status : WithHint(status, hint);
 }
 
-absl::Status BadInput(std::string_view what, const absl::Status& status, std::string_view hint) {
+absl::Status BadInput(std::string_view what, std::string_view path, const absl::Status& status,
+                      std::string_view hint) {
   if (status.ok()) return status;
-  const std::string message = fmt::format("{}: {}", what, MessageOf(status));
+  std::string message = MessageOf(status);
+  const bool has_path = message.find(path) != std::string::npos;
+  message = has_path ? fmt::format("{}: {}", what, message)
+                     : fmt::format("{} {}: {}", what, path, message);
   absl::Status result(status.code(), message);
   const bool not_the_file = absl::IsCancelled(status) || absl::IsUnavailable(status) ||
                             absl::IsResourceExhausted(status) || absl::IsInternal(status);

@@ -15,9 +15,10 @@ namespace choir::cli {
 // The options contradict each other or make no sense: exit code 2.
 absl::Status UsageError(std::string_view message, std::string_view hint = {});
 
-// `status` is about a file that the user gave (`what`: "model FILE"): prefixes the message and sets
-// exit code 3, unless the device or the user is at fault. An OK status stays OK.
-absl::Status BadInput(std::string_view what, const absl::Status& status,
+// `status` is about a file that the user gave (`what`: "model"): the message gets the path, where
+// it does not have it yet, and exit code 3, unless the device or the user is at fault. An OK status
+// stays OK.
+absl::Status BadInput(std::string_view what, std::string_view path, const absl::Status& status,
                       std::string_view hint = {});
 
 // The same status with a line that says what to do. Replaces an earlier hint.

@@ -1,0 +1,79 @@
+#include "cli/engine_options.h"
+
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "base/status_macros.h"
+#include "cli/command.h"
+#include "cli/failure.h"
+#include "engine/backend/registry.h"
+#include "engine/lora/gguf_adapter.h"
+
+namespace choir::cli {
+
+void AddModelOption(CLI::App& app, std::string& path) {
+  app.add_option("--model", path, "Base model (GGUF)")->required()->type_name("FILE");
+}
+
+CLI::Option* AddAdapterOption(CLI::App& app, std::string& path) {
+  return app.add_option("--adapter", path, "LoRA adapter (GGUF)")->type_name("FILE");
+}
+
+absl::StatusOr<engine::GgufFile> OpenModelFile(const std::string& path) {
+  absl::StatusOr<engine::GgufFile> file = engine::GgufFile::Open(path);
+  if (!file.ok()) return BadInput("model", path, file.status());
+  return file;
+}
+
+void AddDeviceOptions(CLI::App& app, DeviceOptions& options) {
+  app.add_option("--backend", options.backend, "auto, cpu or vulkan")
+      ->check(OneOf({"auto", "cpu", "vulkan"}))
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->group("Device");
+  app.add_option("--compute", options.compute, "Products in f32 or bf16; auto takes the fast one")
+      ->check(OneOf({"auto", "f32", "bf16"}))
+      ->type_name("KIND")
+      ->capture_default_str()
+      ->group("Device");
+  app.add_option("--threads", options.threads, "CPU threads; 0: one a core")
+      ->check(CLI::Range(0, 1024).description(""))
+      ->type_name("N")
+      ->group("Device");
+  app.add_option("--device", options.device, "Vulkan device by number (`choir devices`)")
+      ->check(CLI::Range(0, 63).description(""))
+      ->type_name("N")
+      ->group("Device");
+  app.add_flag("--vulkan-validation", options.validation,
+               "Fail on any message of the Vulkan validation layers")
+      ->group("Device");
+}
+
+engine::Compute ComputeOf(const DeviceOptions& options) {
+  if (options.compute == "f32") return engine::Compute::kF32;
+  if (options.compute == "bf16") return engine::Compute::kBf16;
+  return engine::Compute::kAuto;
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text, int64_t vocabulary) {
+  std::vector<int32_t> ids;
+  while (true) {
+    const std::string_view word = text.substr(0, text.find(','));
+    int32_t id = -1;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+    if (error != std::errc() || end != word.data() + word.size()) {
+      return UsageError(fmt::format("--ids: '{}' is not a token id", word),
+                        "give ids separated by commas, as in --ids 1,403,407");
+    }
+    if (id < 0 || id >= vocabulary) {
+      return UsageError(
+          fmt::format("--ids: {} is outside the vocabulary (0..{})", id, vocabulary - 1));
+    }
+    ids.push_back(id);
+    if (word.size() == text.size()) return ids;
+    text.remove_prefix(word.size() + 1);
+  }
+}
+
+}  // namespace choir::cli

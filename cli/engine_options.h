@@ -1,0 +1,49 @@
+#ifndef CHOIR_CLI_ENGINE_OPTIONS_H_
+#define CHOIR_CLI_ENGINE_OPTIONS_H_
+
+// Options that several engine commands share, and what they open. Errors come with the exit code
+// and hint that users see.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "CLI/CLI.hpp"
+#include "engine/backend/backend.h"
+#include "engine/gguf/gguf_file.h"
+#include "engine/lora/adapter.h"
+
+namespace choir::cli {
+
+// --model, required.
+void AddModelOption(CLI::App& app, std::string& path);
+// --adapter; required or not.
+CLI::Option* AddAdapterOption(CLI::App& app, std::string& path);
+
+absl::StatusOr<engine::GgufFile> OpenModelFile(const std::string& path);
+absl::StatusOr<engine::Adapter> ReadAdapterFile(const std::string& path);
+
+// --backend, --compute, --threads, --device.
+struct DeviceOptions {
+  std::string backend = "auto";
+  std::string compute = "auto";
+  int threads = 0;
+  int device = -1;
+  bool validation = false;
+};
+// `options` holds the defaults.
+void AddDeviceOptions(CLI::App& app, DeviceOptions& options);
+absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions& options);
+engine::Compute ComputeOf(const DeviceOptions& options);
+
+// "1,403,407" as token ids. A usage error names the word that is no number, or an id outside the
+// vocabulary.
+absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text, int64_t vocabulary);
+
+}  // namespace choir::cli
+
+#endif  // CHOIR_CLI_ENGINE_OPTIONS_H_
