@@ -29,6 +29,9 @@ struct AdapterSlot {
   [[nodiscard]] std::string b_name() const { return name + ".lora_b"; }
 };
 
+// The four flat vectors of a trained adapter, each AdapterLayout::num_elements long.
+enum class AdapterPart : uint8_t { kParameters, kGradients, kFirstMoments, kSecondMoments };
+
 // Elements [offset, offset + count) of the flat vector.
 struct FlatRange {
   int64_t offset = 0;
@@ -44,6 +47,12 @@ struct AdapterLayout {
   // What is trained, neighbours joined: one range for both factors, one a slot for A or B alone.
   [[nodiscard]] std::vector<FlatRange> Trained(TrainedFactors factors) const;
 };
+
+// Names of persistent tensors in graphs over an adapter: a factor's gradient; a range of a flat
+// vector; the squared norm of the gradient.
+std::string GradientName(std::string_view factor_name);
+std::string FlatName(AdapterPart part, FlatRange range);
+inline constexpr std::string_view kSquaredNormName = "adapter.squared_norm";
 
 // `adapter` was checked against the model (CheckAdapterFits).
 AdapterLayout LayoutOf(const Adapter& adapter);

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,11 +22,19 @@ namespace choir::engine {
 
 class ForwardBuilder;
 
-// A tensor that the network reads. A vector has one row.
+// A tensor that the network reads: a matrix in any format, or a vector in F32.
 struct NeededTensor {
   std::string name;
   int64_t rows = 0;
   int64_t cols = 0;
+  bool is_vector = false;
+
+  static NeededTensor Matrix(std::string name, int64_t rows, int64_t cols) {
+    return {std::move(name), rows, cols, false};
+  }
+  static NeededTensor Vector(std::string name, int64_t cols) {
+    return {std::move(name), 1, cols, true};
+  }
 };
 
 struct Architecture {
@@ -41,6 +50,10 @@ struct Architecture {
 };
 
 std::span<const Architecture* const> AllArchitectures();
+
+// Layers as nearly all families have them: norm, attention, residual, norm, gated feed-forward,
+// residual; for families to start from.
+std::vector<NeededTensor> CommonLayerTensors(const ModelSpec& spec, int64_t layer);
 // UNIMPLEMENTED, listing those that there are.
 absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name);
 

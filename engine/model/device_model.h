@@ -10,10 +10,12 @@
 //   backend.Compile(train.graph, bindings, options);
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -41,10 +43,6 @@ class DeviceModel {
   uint64_t weight_bytes_ = 0;
 };
 
-// The four flat vectors of a trained adapter, each AdapterLayout::num_elements long, in canonical
-// order.
-enum class AdapterPart : uint8_t { kParameters, kGradients, kFirstMoments, kSecondMoments };
-
 // An adapter on a backend, which outlives it: parameters, and for training the gradients, AdamW's
 // moments and the squared norm, all zero at first.
 class DeviceAdapter {
@@ -66,10 +64,14 @@ class DeviceAdapter {
  private:
   DeviceAdapter(Backend& backend, AdapterLayout layout)
       : backend_(&backend), layout_(std::move(layout)) {}
+  absl::Status Allocate(AdapterPart part);
+  void NameFactors();
+  absl::StatusOr<DeviceBuffer*> Part(AdapterPart part, size_t num_values) const;
 
   Backend* backend_;
   AdapterLayout layout_;
   std::map<AdapterPart, std::shared_ptr<DeviceBuffer>> parts_;
+  std::map<std::string, Binding, std::less<>> names_;
   std::shared_ptr<DeviceBuffer> squared_norm_;
 };
 

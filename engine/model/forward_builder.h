@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,6 +19,9 @@
 #include "engine/model/model_spec.h"
 
 namespace choir::engine {
+
+// The persistent tensor of a layer's cache; `part` is "k" or "v".
+std::string CacheName(int64_t layer, std::string_view part);
 
 // How tokens see each other: within packed segments of one run, or through a cache over many runs.
 struct PackedTokens {
@@ -65,7 +69,7 @@ class ForwardBuilder {
  private:
   absl::StatusOr<TensorId> One(std::string_view op, std::vector<TensorId> inputs, Attrs attrs);
   [[nodiscard]] Attrs AttentionAttributes(int64_t layer) const;
-  // Appends x to the layer's cache of this name ("k_cache") and returns the cache.
+  // Appends x to the layer's cache of keys ("k") or values ("v") and returns the cache.
   absl::StatusOr<TensorId> AppendToCache(int64_t layer, std::string_view part, TensorId x);
   TensorId Persistent(std::string_view name, TensorDesc desc);
 

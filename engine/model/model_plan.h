@@ -8,7 +8,6 @@
 
 #include "absl/status/statusor.h"
 
-#include "engine/graph/graph.h"
 #include "engine/model/adapter_layout.h"
 #include "engine/model/model.h"
 #include "engine/model/train_graph.h"
@@ -27,9 +26,6 @@ struct ModelPlan {
     return arena_bytes + weight_bytes + adapter_bytes + cache_bytes;
   }
 };
-
-// Of any of the model's graphs; reads the sizes of its persistent tensors by their kind.
-ModelPlan PlanForGraph(const Graph& graph);
 
 // Training: micro-step and optimizer together.
 absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayout& adapter,

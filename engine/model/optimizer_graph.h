@@ -12,8 +12,8 @@
 
 namespace choir::engine {
 
-// Sets DeviceAdapter's squared norm += sum of squared gradients: zero it before
-// (DeviceAdapter::ZeroSquaredNorm), read it after (ReadSquaredNorm). No inputs, no outputs.
+// Adds the sum of squared gradients to the adapter's squared norm: call DeviceAdapter::
+// ZeroSquaredNorm before a run and ReadSquaredNorm after it. No inputs, no outputs.
 absl::StatusOr<Graph> BuildGradNormGraph(const AdapterLayout& adapter, TrainedFactors factors);
 
 // One AdamW step; leaves the gradients zero.

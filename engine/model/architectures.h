@@ -1,0 +1,14 @@
+#ifndef CHOIR_ENGINE_MODEL_ARCHITECTURES_H_
+#define CHOIR_ENGINE_MODEL_ARCHITECTURES_H_
+
+// Every architecture of the table, each defined in its own file.
+
+#include "engine/model/architecture.h"
+
+namespace choir::engine {
+
+extern const Architecture kLlamaArchitecture;
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_MODEL_ARCHITECTURES_H_

@@ -1,0 +1,147 @@
+#include "engine/model/device_model.h"
+
+#include <fmt/format.h>
+
+#include "base/status_macros.h"
+#include "engine/model/forward_builder.h"
+
+namespace choir::engine {
+namespace {
+
+using NamedBindings = std::map<std::string, Binding, std::less<>>;
+
+void BindByName(const Graph& graph, const NamedBindings& names, Bindings& bindings) {
+  for (size_t id = 0; id < graph.tensors().size(); ++id) {
+    const Tensor& tensor = graph.tensors()[id];
+    if (tensor.kind != TensorKind::kPersistent) continue;
+    const auto found = names.find(tensor.name);
+    if (found != names.end()) bindings[static_cast<TensorId>(id)] = found->second;
+  }
+}
+
+uint64_t FlatBytes(int64_t num_elements) {
+  return static_cast<uint64_t>(num_elements) * 4;
+}
+
+}  // namespace
+
+absl::StatusOr<DeviceModel> DeviceModel::Load(Backend& backend, const Model& model) {
+  DeviceModel result;
+  for (const GgufTensor& tensor : model.file().tensors()) {
+    CHOIR_ASSIGN_OR_RETURN(std::shared_ptr<DeviceBuffer> buffer, backend.WrapWeights(tensor.bytes));
+    result.weights_[tensor.name] = {std::move(buffer), 0};
+    result.weight_bytes_ += tensor.bytes.size();
+  }
+  return result;
+}
+
+void DeviceModel::Bind(const Graph& graph, Bindings& bindings) const {
+  BindByName(graph, weights_, bindings);
+}
+
+absl::StatusOr<DeviceAdapter> DeviceAdapter::Create(Backend& backend, AdapterLayout layout,
+                                                    bool for_training) {
+  DeviceAdapter result(backend, std::move(layout));
+  CHOIR_RETURN_IF_ERROR(result.Allocate(AdapterPart::kParameters));
+  if (for_training) {
+    for (const AdapterPart part :
+         {AdapterPart::kGradients, AdapterPart::kFirstMoments, AdapterPart::kSecondMoments}) {
+      CHOIR_RETURN_IF_ERROR(result.Allocate(part));
+    }
+    CHOIR_ASSIGN_OR_RETURN(result.squared_norm_, backend.Allocate(sizeof(float)));
+    result.names_[std::string(kSquaredNormName)] = {result.squared_norm_, 0};
+  }
+  result.NameFactors();
+  return result;
+}
+
+// A part, and the names of all ranges of it that an optimizer graph may ask for.
+absl::Status DeviceAdapter::Allocate(AdapterPart part) {
+  CHOIR_ASSIGN_OR_RETURN(const std::shared_ptr<DeviceBuffer> buffer,
+                         backend_->Allocate(FlatBytes(layout_.num_elements)));
+  parts_[part] = buffer;
+  for (const TrainedFactors factors :
+       {TrainedFactors::kBoth, TrainedFactors::kA, TrainedFactors::kB}) {
+    for (const FlatRange& range : layout_.Trained(factors)) {
+      names_[FlatName(part, range)] = {buffer, FlatBytes(range.offset)};
+    }
+  }
+  return absl::OkStatus();
+}
+
+void DeviceAdapter::NameFactors() {
+  const auto gradients = parts_.find(AdapterPart::kGradients);
+  for (const AdapterSlot& slot : layout_.slots) {
+    for (const auto& [name, offset] :
+         {std::pair(slot.a_name(), slot.a_offset), std::pair(slot.b_name(), slot.b_offset)}) {
+      names_[name] = {parts_.at(AdapterPart::kParameters), FlatBytes(offset)};
+      if (gradients == parts_.end()) continue;
+      names_[GradientName(name)] = {gradients->second, FlatBytes(offset)};
+    }
+  }
+}
+
+void DeviceAdapter::Bind(const Graph& graph, Bindings& bindings) const {
+  BindByName(graph, names_, bindings);
+}
+
+absl::StatusOr<DeviceBuffer*> DeviceAdapter::Part(AdapterPart part, size_t num_values) const {
+  const auto found = parts_.find(part);
+  if (found == parts_.end()) {
+    return absl::FailedPreconditionError("this adapter was not made for training");
+  }
+  if (num_values == static_cast<size_t>(layout_.num_elements)) return found->second.get();
+  return absl::InvalidArgumentError(
+      fmt::format("{} values for an adapter of {} parameters", num_values, layout_.num_elements));
+}
+
+absl::Status DeviceAdapter::Write(AdapterPart part, std::span<const float> values) {
+  CHOIR_ASSIGN_OR_RETURN(DeviceBuffer* const buffer, Part(part, values.size()));
+  return backend_->Write(*buffer, 0, BytesOf(values));
+}
+
+absl::StatusOr<std::vector<float>> DeviceAdapter::Read(AdapterPart part) const {
+  std::vector<float> values(static_cast<size_t>(layout_.num_elements));
+  CHOIR_ASSIGN_OR_RETURN(const DeviceBuffer* const buffer, Part(part, values.size()));
+  CHOIR_RETURN_IF_ERROR(backend_->Read(*buffer, 0, MutableBytesOf(std::span(values))));
+  return values;
+}
+
+absl::Status DeviceAdapter::ZeroSquaredNorm() {
+  if (squared_norm_ == nullptr) {
+    return absl::FailedPreconditionError("this adapter was not made for training");
+  }
+  const float zero = 0;
+  return backend_->Write(*squared_norm_, 0, BytesOf(std::span(&zero, 1)));
+}
+
+absl::StatusOr<float> DeviceAdapter::ReadSquaredNorm() const {
+  if (squared_norm_ == nullptr) {
+    return absl::FailedPreconditionError("this adapter was not made for training");
+  }
+  float value = 0;
+  CHOIR_RETURN_IF_ERROR(backend_->Read(*squared_norm_, 0, MutableBytesOf(std::span(&value, 1))));
+  return value;
+}
+
+absl::StatusOr<KvCache> KvCache::Create(Backend& backend, const ModelSpec& spec, int64_t rows) {
+  if (rows < 1 || rows > spec.context_length) {
+    return absl::InvalidArgumentError(fmt::format(
+        "a cache of {} positions; the model's context is {}", rows, spec.context_length));
+  }
+  KvCache result;
+  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
+    for (const std::string_view part : {"k", "v"}) {
+      CHOIR_ASSIGN_OR_RETURN(std::shared_ptr<DeviceBuffer> buffer,
+                             backend.Allocate(FlatBytes(rows * spec.kv_cols())));
+      result.caches_[CacheName(static_cast<int64_t>(layer), part)] = {std::move(buffer), 0};
+    }
+  }
+  return result;
+}
+
+void KvCache::Bind(const Graph& graph, Bindings& bindings) const {
+  BindByName(graph, caches_, bindings);
+}
+
+}  // namespace choir::engine

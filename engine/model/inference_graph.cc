@@ -1,0 +1,61 @@
+#include "engine/model/inference_graph.h"
+
+#include "base/status_macros.h"
+#include "engine/model/forward_builder.h"
+
+namespace choir::engine {
+namespace {
+
+// Logits of the rows of `hidden`, marked as an output.
+absl::StatusOr<TensorId> AddLogits(Graph& graph, ForwardBuilder& builder, TensorId hidden) {
+  if (builder.spec().logit_softcap != 0) {
+    return absl::UnimplementedError("logits with a soft cap are not supported");
+  }
+  CHOIR_ASSIGN_OR_RETURN(const TensorId head, builder.Weight(builder.spec().output_weight()));
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<TensorId> outputs,
+                         graph.AddNode("linear", {hidden, head}, {{"lora", 0}}));
+  graph.MarkOutput(outputs[0]);
+  return outputs[0];
+}
+
+}  // namespace
+
+absl::StatusOr<LogitsGraph> BuildLogitsGraph(const Model& model, const AdapterLayout* adapter,
+                                             int64_t tokens) {
+  LogitsGraph result;
+  result.ids = result.graph.AddInput("ids", I32(1, tokens));
+  result.positions = result.graph.AddInput("positions", I32(1, tokens));
+  result.segments = result.graph.AddInput("segments", I32(1, tokens));
+  ForwardBuilder builder(result.graph, {.file = model.file(),
+                                        .spec = model.spec(),
+                                        .adapter = adapter,
+                                        .positions = result.positions,
+                                        .packed = PackedTokens{result.segments},
+                                        .cached = std::nullopt});
+  CHOIR_ASSIGN_OR_RETURN(const TensorId hidden, builder.HiddenStates(result.ids));
+  CHOIR_ASSIGN_OR_RETURN(result.logits, AddLogits(result.graph, builder, hidden));
+  return result;
+}
+
+absl::StatusOr<CachedGraph> BuildCachedGraph(const Model& model, const AdapterLayout* adapter,
+                                             int64_t tokens, int64_t cache_rows) {
+  CachedGraph result;
+  Graph& graph = result.graph;
+  result.ids = graph.AddInput("ids", I32(1, tokens));
+  result.positions = graph.AddInput("positions", I32(1, tokens));
+  result.start = graph.AddInput("start", I32(1, 1));
+  result.last_row = graph.AddInput("last_row", I32(1, 1));
+  ForwardBuilder builder(graph, {.file = model.file(),
+                                 .spec = model.spec(),
+                                 .adapter = adapter,
+                                 .positions = result.positions,
+                                 .packed = std::nullopt,
+                                 .cached = CachedTokens{result.start, cache_rows}});
+  CHOIR_ASSIGN_OR_RETURN(const TensorId hidden, builder.HiddenStates(result.ids));
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<TensorId> last,
+                         graph.AddNode("gather_rows", {hidden, result.last_row}));
+  CHOIR_ASSIGN_OR_RETURN(result.logits, AddLogits(graph, builder, last[0]));
+  return result;
+}
+
+}  // namespace choir::engine

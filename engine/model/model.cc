@@ -1,0 +1,67 @@
+#include "engine/model/model.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/status_macros.h"
+
+namespace choir::engine {
+namespace {
+
+absl::Status WithPath(const absl::Status& status, const std::string& path) {
+  return absl::Status(status.code(), fmt::format("{}: {}", path, std::string(status.message())));
+}
+
+}  // namespace
+
+Model::Model(MappedFile map, GgufFile file, ModelSpec spec, std::unique_ptr<Tokenizer> tokenizer)
+    : map_(std::move(map)),
+      file_(std::move(file)),
+      spec_(std::move(spec)),
+      tokenizer_(std::move(tokenizer)) {}
+
+absl::StatusOr<Model> Model::Open(const std::string& path) {
+  CHOIR_ASSIGN_OR_RETURN(MappedFile map, MappedFile::Open(path));
+  absl::StatusOr<GgufFile> file = GgufFile::Parse(map.bytes());
+  if (!file.ok()) return WithPath(file.status(), path);
+  absl::StatusOr<ModelSpec> spec = ReadModelSpec(*file);
+  if (!spec.ok()) return WithPath(spec.status(), path);
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = LoadTokenizer(*file);
+  if (!tokenizer.ok()) return WithPath(tokenizer.status(), path);
+  if ((*tokenizer)->vocabulary_size() != spec->vocabulary) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: the tokenizer has {} tokens, token_embd.weight {} rows", path,
+                    (*tokenizer)->vocabulary_size(), spec->vocabulary));
+  }
+  return Model(std::move(map), *std::move(file), *std::move(spec), *std::move(tokenizer));
+}
+
+std::vector<LoraTarget> Model::LoraTargets() const {
+  std::vector<LoraTarget> targets;
+  for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    for (const std::string_view module : kLoraModuleNames) {
+      const std::string name = LayerWeightName(static_cast<int64_t>(layer), module);
+      const GgufTensor* tensor = file_.FindTensor(name);
+      if (tensor == nullptr) continue;
+      targets.push_back({name, static_cast<int64_t>(tensor->num_rows()),
+                         static_cast<int64_t>(tensor->row_elements())});
+    }
+  }
+  return targets;
+}
+
+Digest Model::Sha256() const {
+  return Sha256Of(map_.bytes());
+}
+
+absl::Status Model::CheckTokens(std::span<const int32_t> ids) const {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < spec_.vocabulary) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("token {} is {}; the vocabulary has {} tokens", i, ids[i], spec_.vocabulary));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace choir::engine

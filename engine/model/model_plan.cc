@@ -1,0 +1,69 @@
+#include "engine/model/model_plan.h"
+
+#include "base/status_macros.h"
+#include "engine/graph/memory_plan.h"
+#include "engine/model/inference_graph.h"
+#include "engine/model/optimizer_graph.h"
+
+namespace choir::engine {
+namespace {
+
+// What both backends align tensors to: a cache line, and the strictest storage-buffer offset that
+// common GPUs ask for.
+constexpr int64_t kAlignment = 64;
+
+uint64_t ArenaBytes(const Graph& graph) {
+  return static_cast<uint64_t>(PlanMemory(graph, kAlignment).arena_bytes);
+}
+
+uint64_t WeightBytes(const Model& model) {
+  uint64_t bytes = 0;
+  for (const GgufTensor& tensor : model.file().tensors()) bytes += tensor.bytes.size();
+  return bytes;
+}
+
+uint64_t AdapterBytes(const AdapterLayout* adapter, uint64_t num_parts) {
+  if (adapter == nullptr) return 0;
+  return static_cast<uint64_t>(adapter->num_elements) * sizeof(float) * num_parts;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayout& adapter,
+                                          const TrainGraphOptions& options) {
+  CHOIR_ASSIGN_OR_RETURN(const TrainGraph train, BuildTrainGraph(model, adapter, options));
+  CHOIR_ASSIGN_OR_RETURN(const AdamWGraph adamw, BuildAdamWGraph(adapter, options.factors));
+  ModelPlan plan;
+  plan.arena_bytes = ArenaBytes(train.graph) + ArenaBytes(adamw.graph);
+  plan.weight_bytes = WeightBytes(model);
+  // Parameters, gradients and two moments, and the squared norm.
+  plan.adapter_bytes = AdapterBytes(&adapter, 4) + sizeof(float);
+  return plan;
+}
+
+absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,
+                                            int64_t tokens) {
+  CHOIR_ASSIGN_OR_RETURN(const EvalGraph eval, BuildEvalGraph(model, adapter, tokens));
+  ModelPlan plan;
+  plan.arena_bytes = ArenaBytes(eval.graph);
+  plan.weight_bytes = WeightBytes(model);
+  plan.adapter_bytes = AdapterBytes(adapter, 1);
+  return plan;
+}
+
+absl::StatusOr<ModelPlan> PlanForGeneration(const Model& model, const AdapterLayout* adapter,
+                                            int64_t prompt_tokens, int64_t cache_rows) {
+  CHOIR_ASSIGN_OR_RETURN(const CachedGraph prompt,
+                         BuildCachedGraph(model, adapter, prompt_tokens, cache_rows));
+  CHOIR_ASSIGN_OR_RETURN(const CachedGraph decode, BuildCachedGraph(model, adapter, 1, cache_rows));
+  ModelPlan plan;
+  plan.arena_bytes = ArenaBytes(prompt.graph) + ArenaBytes(decode.graph);
+  plan.weight_bytes = WeightBytes(model);
+  plan.adapter_bytes = AdapterBytes(adapter, 1);
+  const auto layers = static_cast<int64_t>(model.spec().layers.size());
+  plan.cache_bytes =
+      static_cast<uint64_t>(2 * layers * cache_rows * model.spec().kv_cols()) * sizeof(float);
+  return plan;
+}
+
+}  // namespace choir::engine
