@@ -1,0 +1,149 @@
+#ifndef CHOIR_ENGINE_TRAIN_TRAINER_H_
+#define CHOIR_ENGINE_TRAIN_TRAINER_H_
+
+// Trains an adapter: (base model, adapter, settings, data) to (adapter, metrics). Knows nothing of
+// terminals, files of text or the network: `choir train` and a node's worker both stand on it.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "base/clock.h"
+#include "engine/backend/backend.h"
+#include "engine/lora/adapter.h"
+#include "engine/model/device_model.h"
+#include "engine/model/model.h"
+#include "engine/model/optimizer_graph.h"
+#include "engine/model/train_graph.h"
+#include "engine/train/train_config.h"
+#include "engine/train/train_state.h"
+#include "engine/train/training_data.h"
+
+namespace choir::engine {
+
+// One optimizer step, as it ended.
+struct StepReport {
+  int64_t step = 0;  // from 1
+  int64_t total_steps = 0;
+  // Mean over the step's predicted tokens, before its update.
+  double loss = 0;
+  double learning_rate = 0;
+  // Before clipping; only where clipping is on.
+  std::optional<double> gradient_norm;
+  uint64_t tokens = 0;  // fed in this step, without padding
+  uint64_t epoch = 0;   // of the last micro-batch, from 0
+  // Averages since Run began.
+  double tokens_per_second = 0;
+  absl::Duration remaining;
+};
+
+// What the caller wants to hear and to say while training runs, on the thread of Run.
+struct TrainHooks {
+  std::function<void(const StepReport&)> on_step;
+  // Asked between micro-batches: true ends the run after the last whole step.
+  std::function<bool()> should_stop;
+};
+
+struct CheckpointPolicy {
+  std::string path;         // empty: none
+  int64_t every_steps = 0;  // 0: only when the run stops or ends
+};
+
+struct TrainMetrics {
+  int64_t steps = 0;
+  // Mean over all predicted tokens of all steps, each before its update.
+  double mean_loss = 0;
+  uint64_t tokens = 0;    // fed, without padding
+  uint64_t examples = 0;  // documents, or pieces of long ones, that were fed
+};
+
+// One training run. Not thread-safe: it belongs to the backend's thread.
+class Trainer {
+ public:
+  // What a run is made of. The references outlive the trainer.
+  struct Parts {
+    const Model& model;
+    Digest base_model;  // model.Sha256()
+    Backend& backend;
+    const DeviceModel& weights;
+    const Adapter& start;  // used in Create only
+  };
+
+  // Builds and compiles the programs, allocates all memory. INVALID_ARGUMENT: settings or data that
+  // do not fit the model; RESOURCE_EXHAUSTED: memory.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Parts& parts,
+                                                         const TrainConfig& config,
+                                                         TrainingData data);
+
+  // Goes on from a checkpoint of this very run. FAILED_PRECONDITION says what differs; DATA_LOSS
+  // for one that contradicts itself. Call before Run.
+  absl::Status Restore(const TrainState& state);
+
+  // Trains to the last step. CANCELLED if should_stop said so: State() is then the last whole step,
+  // and it is in the checkpoint file if there is one. OUT_OF_RANGE if the loss stops being a
+  // number. UNAVAILABLE if the device was lost: the checkpoint file has the last state that was
+  // written.
+  absl::Status Run(const TrainHooks& hooks, const CheckpointPolicy& checkpoint, const Clock& clock);
+
+  [[nodiscard]] int64_t step() const { return step_; }
+  [[nodiscard]] int64_t total_steps() const { return total_steps_; }
+  [[nodiscard]] TrainMetrics metrics() const;
+  [[nodiscard]] absl::StatusOr<Adapter> CurrentAdapter() const;
+  // The run between two steps.
+  [[nodiscard]] absl::StatusOr<TrainState> State() const;
+  // For an evaluation of the adapter as it stands.
+  [[nodiscard]] const DeviceAdapter& device_adapter() const { return device_adapter_; }
+  [[nodiscard]] MemoryUse memory_use() const;
+
+ private:
+  struct Programs {
+    TrainGraph train_graph;
+    AdamWGraph adamw_graph;
+    std::unique_ptr<Executable> train;
+    std::unique_ptr<Executable> adamw;
+    std::unique_ptr<Executable> norm;  // null without clipping
+  };
+  struct StepResult {
+    double nll = 0;
+    double weight = 0;
+    uint64_t tokens = 0;
+    uint64_t examples = 0;
+    uint64_t epoch = 0;
+    std::optional<double> gradient_norm;
+  };
+
+  Trainer(const Parts& parts, const TrainConfig& config, TrainingData data,
+          DeviceAdapter device_adapter);
+  static absl::StatusOr<Programs> Compile(const Parts& parts, const TrainConfig& config,
+                                          const DeviceAdapter& device_adapter);
+  absl::StatusOr<StepResult> RunStep(const TrainHooks& hooks);
+  absl::Status RunMicroBatches(const TrainHooks& hooks, StepResult& result);
+  absl::StatusOr<float> ClipScale(StepResult& result);
+  // `step`: the number of this update, from 1.
+  absl::Status Update(int64_t step, float gradient_scale);
+  absl::Status SaveTo(const std::string& path) const;
+
+  const Model& model_;
+  TrainConfig config_;
+  TrainIdentity identity_;
+  Adapter adapter_;  // shapes, names and alpha; its values are those of the start
+  DeviceAdapter device_adapter_;
+  Programs programs_;
+  Packer packer_;
+  PackerState position_;  // before the step that is under way
+  std::vector<MicroBatch> batches_;
+  int64_t total_steps_ = 0;
+  int64_t step_ = 0;
+  TrainTotals totals_;
+};
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_TRAIN_TRAINER_H_
