@@ -1,0 +1,59 @@
+#ifndef CHOIR_ENGINE_BACKEND_VULKAN_DEVICE_H_
+#define CHOIR_ENGINE_BACKEND_VULKAN_DEVICE_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include <vulkan/vulkan.h>
+
+#include "engine/backend/vulkan/device_caps.h"
+#include "engine/backend/vulkan/handle.h"
+#include "engine/backend/vulkan/instance.h"
+
+namespace choir::engine::vulkan {
+
+// An opened device with its one compute queue. Not thread-safe.
+class Device {
+ public:
+  // `index` as in ListVulkanDevices(), or -1: the best by type (discrete, integrated, virtual,
+  // software), then memory. UNAVAILABLE, NOT_FOUND (no such index).
+  static absl::StatusOr<std::unique_ptr<Device>> Open(Instance instance, int index);
+
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  ~Device();
+
+  [[nodiscard]] VkDevice get() const { return device_.get(); }
+  [[nodiscard]] VkPhysicalDevice physical() const { return physical_; }
+  [[nodiscard]] const DeviceCaps& caps() const { return caps_; }
+
+  // An error of the validation layers since the device was opened, if there was one.
+  [[nodiscard]] absl::Status ValidationStatus() const;
+
+  absl::StatusOr<VkCommandBuffer> AllocateCommandBuffer();
+  void FreeCommandBuffer(VkCommandBuffer commands);
+  absl::StatusOr<UniqueFence> CreateFence();
+  absl::Status Submit(VkCommandBuffer commands, VkFence fence);
+  // Waits for the fence and resets it.
+  absl::Status Wait(VkFence fence);
+  // Records with `record`, submits, waits.
+  absl::Status RunOnce(absl::FunctionRef<void(VkCommandBuffer)> record);
+
+ private:
+  Device(Instance instance, VkPhysicalDevice physical, DeviceCaps caps)
+      : instance_(std::move(instance)), physical_(physical), caps_(std::move(caps)) {}
+  absl::Status Init();
+
+  Instance instance_;
+  VkPhysicalDevice physical_;
+  DeviceCaps caps_;
+  UniqueDevice device_;
+  VkQueue queue_ = VK_NULL_HANDLE;
+  UniqueCommandPool pool_;
+};
+
+}  // namespace choir::engine::vulkan
+
+#endif  // CHOIR_ENGINE_BACKEND_VULKAN_DEVICE_H_

@@ -1,0 +1,23 @@
+#include "engine/backend/vulkan/kernel.h"
+
+namespace choir::engine::vulkan {
+namespace {
+
+absl::Status Record(KernelContext& context) {
+  const int64_t count = context.Output(0).desc.shape.NumElements();
+  return context.Shader("glu")
+      .Read(context.Input(0))
+      .Read(context.Input(1))
+      .Write(context.Output(0))
+      .Push(count)
+      .Push(context.attrs().Int("act"))
+      .FlatGroups(count)
+      .Work(16.0 * static_cast<double>(count))
+      .Emit();
+}
+
+}  // namespace
+
+const VulkanKernel kGluVulkanKernel = {Record};
+
+}  // namespace choir::engine::vulkan

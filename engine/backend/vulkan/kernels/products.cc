@@ -1,0 +1,135 @@
+#include "engine/backend/vulkan/kernels/products.h"
+
+#include <fmt/format.h>
+
+#include "base/status_macros.h"
+
+namespace choir::engine::vulkan {
+namespace {
+
+// At most this many tokens go through matvec, which reads the weights once for all of them; beyond,
+// the tiled product is faster.
+constexpr int64_t kMaxMatvecTokens = 4;
+constexpr int64_t kMatvecRows = 4;  // kRows in matvec.comp
+
+int64_t CeilDiv(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Results an invocation holds along one side: 4, or 1 where the side is short (a LoRA rank, a
+// few tokens) and a larger tile would be mostly padding.
+uint32_t PerInvocation(int64_t size) {
+  return size > 16 ? 4 : 1;
+}
+
+int64_t RowBytes(const TensorView& weight) {
+  return SizeBytes(weight.desc) / weight.desc.shape.rows;
+}
+
+int64_t Rank(const TensorView* factor) {
+  return factor == nullptr ? 0 : factor->desc.shape.cols;
+}
+
+void ReadOrUnused(DispatchBuilder& dispatch, const TensorView* view) {
+  if (view == nullptr) {
+    dispatch.Unused();
+  } else {
+    dispatch.Read(*view);
+  }
+}
+
+// Columns first.. of a matrix: the same rows and stride, a later start.
+TensorView FromColumn(TensorView matrix, int64_t first) {
+  const int64_t count = matrix.desc.shape.NumElements() - first;
+  return KernelContext::Slice(matrix, first, count);
+}
+
+}  // namespace
+
+absl::StatusOr<RowTile> WholeMatrix(const KernelContext& context, const TensorView& matrix) {
+  CHOIR_ASSIGN_OR_RETURN(const Range range, context.RangeOf(matrix));
+  return RowTile{0, matrix.desc.shape.rows, range};
+}
+
+absl::Status EmitNt(KernelContext& context, const NtProduct& product) {
+  const Shape x = product.x.desc.shape;
+  const int64_t rows = product.tile.rows;
+  const int64_t rank = Rank(product.u);
+  const bool few = x.rows <= kMaxMatvecTokens;
+  const uint32_t tm = PerInvocation(x.rows);
+  const uint32_t tn = PerInvocation(rows);
+  DispatchBuilder dispatch =
+      context.Shader(KernelContext::Variant(few ? "matvec" : "matmul_nt", product.weight));
+  dispatch.Read(product.x).Weight(product.tile.range);
+  ReadOrUnused(dispatch, product.u);
+  if (product.b == nullptr) {
+    dispatch.Unused();
+  } else {
+    dispatch.Read(KernelContext::Slice(*product.b, product.tile.first_row * rank, rows * rank));
+  }
+  dispatch.Write(FromColumn(product.y, product.first_column))
+      .Push(x.rows)
+      .Push(x.cols)
+      .Push(rows)
+      .Push(RowBytes(product.weight))
+      .Push(product.y.desc.shape.cols)
+      .Push(rank)
+      .Push(product.beta)
+      .Work(2.0 * static_cast<double>(x.rows) * static_cast<double>(rows) *
+            static_cast<double>(x.cols + rank));
+  if (few) {
+    dispatch.Constants({x.rows == 1 ? 1u : static_cast<uint32_t>(kMaxMatvecTokens)})
+        .Groups(CeilDiv(rows, kMatvecRows));
+  } else {
+    dispatch.Constants({tm, tn}).Groups(CeilDiv(rows, 16 * tn), CeilDiv(x.rows, 16 * tm));
+  }
+  return dispatch.Emit();
+}
+
+absl::Status EmitNn(KernelContext& context, const NnProduct& product) {
+  const Shape dx = product.dx.desc.shape;
+  const int64_t rank = Rank(product.v);
+  const uint32_t tm = PerInvocation(dx.rows);
+  const uint32_t tn = PerInvocation(dx.cols);
+  DispatchBuilder dispatch = context.Shader(KernelContext::Variant("matmul_nn", product.weight));
+  dispatch.Read(FromColumn(product.dy, product.first_column)).Weight(product.tile.range);
+  ReadOrUnused(dispatch, product.v);
+  ReadOrUnused(dispatch, product.a);
+  ReadOrUnused(dispatch, product.acc);
+  return dispatch.Write(product.dx)
+      .Constants({tm, tn})
+      .Push(dx.rows)
+      .Push(dx.cols)
+      .Push(product.tile.rows)
+      .Push(RowBytes(product.weight))
+      .Push(product.dy.desc.shape.cols)
+      .Push(rank)
+      .Push(static_cast<uint32_t>(product.acc != nullptr))
+      .Push(product.alpha)
+      .Groups(CeilDiv(dx.cols, 16 * tn), CeilDiv(dx.rows, 16 * tm))
+      .Work(2.0 * static_cast<double>(dx.NumElements()) *
+            static_cast<double>(product.tile.rows + rank))
+      .Emit();
+}
+
+absl::Status EmitTn(KernelContext& context, const TensorView& a, const TensorView& b, float alpha,
+                    const TensorView& out) {
+  const Shape shape = out.desc.shape;
+  const uint32_t tm = PerInvocation(shape.rows);
+  const uint32_t tn = PerInvocation(shape.cols);
+  const int64_t tokens = a.desc.shape.rows;
+  return context.Shader("matmul_tn")
+      .Read(a)
+      .Read(b)
+      .Update(out)
+      .Constants({tm, tn})
+      .Push(tokens)
+      .Push(shape.rows)
+      .Push(shape.cols)
+      .Push(alpha)
+      .Groups(CeilDiv(shape.cols, 16 * tn), CeilDiv(shape.rows, 16 * tm))
+      .Work(2.0 * static_cast<double>(shape.NumElements()) * static_cast<double>(tokens))
+      .Emit();
+}
+
+}  // namespace choir::engine::vulkan

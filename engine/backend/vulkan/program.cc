@@ -1,0 +1,221 @@
+#include "engine/backend/vulkan/program.h"
+
+#include <chrono>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "engine/backend/vulkan/hazard_tracker.h"
+#include "engine/backend/vulkan/result.h"
+
+namespace choir::engine::vulkan {
+namespace {
+
+// Recording again costs milliseconds; do it when the submissions are this much too long or short.
+constexpr double kReRecordFactor = 3;
+
+double WorkOf(const Command& command) {
+  const auto* dispatch = std::get_if<Dispatch>(&command);
+  return dispatch == nullptr ? 0 : dispatch->work;
+}
+
+std::vector<Access> AccessesOf(const Command& command) {
+  if (const auto* dispatch = std::get_if<Dispatch>(&command)) return dispatch->bindings;
+  const auto& copy = std::get<Copy>(command);
+  return {copy.from, copy.to};
+}
+
+void ComputeBarrier(VkCommandBuffer commands) {
+  VkMemoryBarrier barrier{};
+  barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+  barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+  barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                          VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+  constexpr VkPipelineStageFlags kStages =
+      VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+  vkCmdPipelineBarrier(commands, kStages, kStages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+}
+
+// Before a run's first and after its last command: what other runs wrote, what the host reads.
+void EdgeBarrier(VkCommandBuffer commands) {
+  VkMemoryBarrier barrier{};
+  barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+  barrier.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
+  barrier.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
+  vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT,
+                       VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
+                       &barrier, 0, nullptr, 0, nullptr);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Program>> Program::Create(Device& device, const BufferTable& buffers,
+                                                         std::vector<Command> commands) {
+  std::unique_ptr<Program> program(new Program(device, buffers, std::move(commands)));
+  for (UniqueFence& fence : program->fences_) {
+    CHOIR_ASSIGN_OR_RETURN(fence, device.CreateFence());
+  }
+  CHOIR_RETURN_IF_ERROR(program->CreateDescriptorPool());
+  CHOIR_RETURN_IF_ERROR(program->WriteDescriptors());
+  return program;
+}
+
+Program::~Program() {
+  FreeSubmissions();
+}
+
+void Program::FreeSubmissions() {
+  for (const VkCommandBuffer commands : submissions_) device_->FreeCommandBuffer(commands);
+  submissions_.clear();
+}
+
+absl::Status Program::CreateDescriptorPool() {
+  uint32_t sets = 0;
+  uint32_t descriptors = 0;
+  for (const Command& command : commands_) {
+    const auto* dispatch = std::get_if<Dispatch>(&command);
+    if (dispatch == nullptr) continue;
+    ++sets;
+    descriptors += static_cast<uint32_t>(dispatch->bindings.size());
+  }
+  if (sets == 0) return absl::OkStatus();
+  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptors};
+  VkDescriptorPoolCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+  info.maxSets = sets;
+  info.poolSizeCount = 1;
+  info.pPoolSizes = &size;
+  VkDescriptorPool pool = VK_NULL_HANDLE;
+  CHOIR_VK_RETURN_IF_ERROR(vkCreateDescriptorPool(device_->get(), &info, nullptr, &pool),
+                           "vkCreateDescriptorPool");
+  pool_ = UniqueDescriptorPool(device_->get(), pool);
+  return absl::OkStatus();
+}
+
+absl::Status Program::WriteDescriptors() {
+  sets_.assign(commands_.size(), VK_NULL_HANDLE);
+  for (size_t i = 0; i < commands_.size(); ++i) {
+    const auto* dispatch = std::get_if<Dispatch>(&commands_[i]);
+    if (dispatch == nullptr) continue;
+    VkDescriptorSetAllocateInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+    info.descriptorPool = pool_.get();
+    info.descriptorSetCount = 1;
+    info.pSetLayouts = &dispatch->pipeline->set_layout;
+    CHOIR_VK_RETURN_IF_ERROR(vkAllocateDescriptorSets(device_->get(), &info, &sets_[i]),
+                             "vkAllocateDescriptorSets");
+    CHOIR_RETURN_IF_ERROR(WriteDescriptorSet(*dispatch, sets_[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Program::WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorSet set) {
+  const uint64_t alignment = device_->caps().storage_alignment;
+  std::vector<VkDescriptorBufferInfo> infos;
+  for (const Access& access : dispatch.bindings) {
+    const Range& range = access.range;
+    const VulkanBuffer& buffer = *buffers_->at(range.buffer);
+    const uint64_t begin = range.offset / alignment * alignment;
+    // Whole words, and the quad that a shader may read past the end.
+    const uint64_t wanted = (range.offset + range.bytes + VulkanBuffer::kSlackBytes + 3) / 4 * 4;
+    const uint64_t end = std::min(wanted, buffer.piece_bytes(range.piece));
+    infos.push_back({buffer.handle(range.piece), begin, end - begin});
+  }
+  std::vector<VkWriteDescriptorSet> writes(infos.size());
+  for (uint32_t i = 0; i < writes.size(); ++i) {
+    writes[i].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+    writes[i].dstSet = set;
+    writes[i].dstBinding = i;
+    writes[i].descriptorCount = 1;
+    writes[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    writes[i].pBufferInfo = &infos[i];
+  }
+  vkUpdateDescriptorSets(device_->get(), static_cast<uint32_t>(writes.size()), writes.data(), 0,
+                         nullptr);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<VkCommandBuffer> Program::BeginSubmission() {
+  CHOIR_ASSIGN_OR_RETURN(const VkCommandBuffer commands, device_->AllocateCommandBuffer());
+  submissions_.push_back(commands);
+  VkCommandBufferBeginInfo begin{};
+  begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+  CHOIR_VK_RETURN_IF_ERROR(vkBeginCommandBuffer(commands, &begin), "vkBeginCommandBuffer");
+  return commands;
+}
+
+void Program::RecordCommand(VkCommandBuffer commands, size_t index) const {
+  if (const auto* copy = std::get_if<Copy>(&commands_[index])) {
+    const Range& from = copy->from.range;
+    const Range& to = copy->to.range;
+    const VkBufferCopy region{from.offset, to.offset, from.bytes};
+    vkCmdCopyBuffer(commands, buffers_->at(from.buffer)->handle(from.piece),
+                    buffers_->at(to.buffer)->handle(to.piece), 1, &region);
+    return;
+  }
+  const auto& dispatch = std::get<Dispatch>(commands_[index]);
+  const Pipeline& pipeline = *dispatch.pipeline;
+  vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline.get());
+  vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1,
+                          &sets_[index], 0, nullptr);
+  vkCmdPushConstants(commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, dispatch.push_bytes,
+                     dispatch.push.data());
+  vkCmdDispatch(commands, dispatch.groups[0], dispatch.groups[1], dispatch.groups[2]);
+}
+
+absl::Status Program::Record(double work_per_submission) {
+  FreeSubmissions();
+  num_barriers_ = 0;
+  HazardTracker hazards;
+  CHOIR_ASSIGN_OR_RETURN(VkCommandBuffer commands, BeginSubmission());
+  EdgeBarrier(commands);
+  double work = 0;
+  for (size_t i = 0; i < commands_.size(); ++i) {
+    const double next = WorkOf(commands_[i]);
+    if (work > 0 && work + next > work_per_submission) {
+      CHOIR_VK_RETURN_IF_ERROR(vkEndCommandBuffer(commands), "vkEndCommandBuffer");
+      CHOIR_ASSIGN_OR_RETURN(commands, BeginSubmission());
+      work = 0;
+    }
+    work += next;
+    if (hazards.Add(AccessesOf(commands_[i]))) {
+      ComputeBarrier(commands);
+      ++num_barriers_;
+    }
+    RecordCommand(commands, i);
+  }
+  EdgeBarrier(commands);
+  CHOIR_VK_RETURN_IF_ERROR(vkEndCommandBuffer(commands), "vkEndCommandBuffer");
+  recorded_work_ = work_per_submission;
+  return absl::OkStatus();
+}
+
+// Two submissions are under way at any time, so that the GPU does not idle between them.
+absl::Status Program::SubmitAll() {
+  for (size_t i = 0; i < submissions_.size(); ++i) {
+    const VkFence fence = fences_[i % 2].get();
+    if (i >= 2) CHOIR_RETURN_IF_ERROR(device_->Wait(fence));
+    CHOIR_RETURN_IF_ERROR(device_->Submit(submissions_[i], fence));
+  }
+  const size_t count = submissions_.size();
+  for (size_t i = count < 2 ? 0 : count - 2; i < count; ++i) {
+    CHOIR_RETURN_IF_ERROR(device_->Wait(fences_[i % 2].get()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Program::Run(Pacer& pacer) {
+  const double wanted = pacer.WorkPerSubmission();
+  if (recorded_work_ == 0 || wanted > recorded_work_ * kReRecordFactor ||
+      wanted * kReRecordFactor < recorded_work_) {
+    CHOIR_RETURN_IF_ERROR(Record(wanted));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  CHOIR_RETURN_IF_ERROR(SubmitAll());
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  double work = 0;
+  for (const Command& command : commands_) work += WorkOf(command);
+  pacer.Observe(work, took.count());
+  return absl::OkStatus();
+}
+
+}  // namespace choir::engine::vulkan

@@ -1,0 +1,63 @@
+#ifndef CHOIR_ENGINE_BACKEND_VULKAN_PROGRAM_H_
+#define CHOIR_ENGINE_BACKEND_VULKAN_PROGRAM_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "engine/backend/vulkan/command_list.h"
+#include "engine/backend/vulkan/device.h"
+#include "engine/backend/vulkan/handle.h"
+#include "engine/backend/vulkan/pacer.h"
+
+namespace choir::engine::vulkan {
+
+// A command list, recorded once and replayed: descriptor sets made beforehand, barriers only where
+// bytes conflict, cut into submissions of bounded work.
+class Program {
+ public:
+  // Every range's buffer must exist by now, and outlive the program.
+  static absl::StatusOr<std::unique_ptr<Program>> Create(Device& device, const BufferTable& buffers,
+                                                         std::vector<Command> commands);
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+  ~Program();
+
+  // Submits everything and waits for it; records (again) where the pacer's measure has moved far
+  // from that of the last recording. UNAVAILABLE if the device was lost.
+  absl::Status Run(Pacer& pacer);
+
+  // Of the last recording.
+  [[nodiscard]] size_t num_submissions() const { return submissions_.size(); }
+  [[nodiscard]] size_t num_barriers() const { return num_barriers_; }
+
+ private:
+  Program(Device& device, const BufferTable& buffers, std::vector<Command> commands)
+      : device_(&device), buffers_(&buffers), commands_(std::move(commands)) {}
+
+  absl::Status CreateDescriptorPool();
+  absl::Status WriteDescriptors();
+  absl::Status WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorSet set);
+  absl::Status Record(double work_per_submission);
+  void FreeSubmissions();
+  absl::StatusOr<VkCommandBuffer> BeginSubmission();
+  void RecordCommand(VkCommandBuffer commands, size_t index) const;
+  absl::Status SubmitAll();
+
+  Device* device_;
+  const BufferTable* buffers_;
+  std::vector<Command> commands_;
+  UniqueDescriptorPool pool_;
+  std::vector<VkDescriptorSet> sets_;  // by command; null for a copy. Freed with the pool.
+  std::vector<VkCommandBuffer> submissions_;
+  std::array<UniqueFence, 2> fences_;
+  double recorded_work_ = 0;  // per submission; 0: not recorded yet
+  size_t num_barriers_ = 0;
+};
+
+}  // namespace choir::engine::vulkan
+
+#endif  // CHOIR_ENGINE_BACKEND_VULKAN_PROGRAM_H_

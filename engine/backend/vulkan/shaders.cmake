@@ -1,0 +1,62 @@
+# choir_shaders(<target> FORMATS ... PLAIN ... PER_FORMAT ...)
+# Compiles shaders/<name>.comp with glslc, those PER_FORMAT once a weight format (its folder of
+# shaders/quant on the include path), and writes <target>.cc with AllShaders() (shader_table.h).
+function(choir_shaders target)
+  cmake_parse_arguments(S "" "" "FORMATS;PLAIN;PER_FORMAT" ${ARGN})
+  set(source_dir ${CMAKE_CURRENT_SOURCE_DIR}/shaders)
+  set(binary_dir ${CMAKE_CURRENT_BINARY_DIR}/shaders)
+  file(MAKE_DIRECTORY ${binary_dir})
+  set(variants "")
+  foreach(name ${S_PLAIN})
+    list(APPEND variants "${name}|${name}|")
+  endforeach()
+  foreach(name ${S_PER_FORMAT})
+    foreach(format ${S_FORMATS})
+      list(APPEND variants "${name}.${format}|${name}|${format}")
+    endforeach()
+  endforeach()
+  list(SORT variants)
+
+  set(outputs "")
+  set(arrays "")
+  set(rows "")
+  foreach(variant ${variants})
+    string(REPLACE "|" ";" fields "${variant}")
+    list(GET fields 0 full_name)
+    list(GET fields 1 name)
+    list(GET fields 2 format)
+    set(output ${binary_dir}/${full_name}.inc)
+    set(quant_include "")
+    if(format)
+      set(quant_include -I ${source_dir}/quant/${format})
+    endif()
+    add_custom_command(OUTPUT ${output}
+      COMMAND Vulkan::glslc -O --target-env=vulkan1.1 -mfmt=num -I ${source_dir} ${quant_include}
+              -MD -MF ${output}.d -o ${output} ${source_dir}/${name}.comp
+      DEPENDS ${source_dir}/${name}.comp DEPFILE ${output}.d
+      COMMENT "Compiling shader ${full_name}" VERBATIM)
+    list(APPEND outputs ${output})
+    string(MAKE_C_IDENTIFIER ${full_name} identifier)
+    string(APPEND arrays "constexpr uint32_t k_${identifier}[] = {\n#include \"${output}\"\n};\n")
+    string(APPEND rows "    {\"${full_name}\", k_${identifier}},\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${target}.cc CONTENT
+"#include \"engine/backend/vulkan/shader_table.h\"
+
+namespace choir::engine::vulkan {
+namespace {
+
+${arrays}
+constexpr ShaderCode kShaders[] = {
+${rows}};
+
+}  // namespace
+
+std::span<const ShaderCode> AllShaders() { return kShaders; }
+
+}  // namespace choir::engine::vulkan
+" @ONLY)
+  set_source_files_properties(${CMAKE_CURRENT_BINARY_DIR}/${target}.cc PROPERTIES
+    OBJECT_DEPENDS "${outputs}")
+  add_custom_target(${target} DEPENDS ${outputs})
+endfunction()

@@ -1,0 +1,24 @@
+// A frozen weight as it stands in the model file, read as 32-bit words and unpacked here, so that
+// no device needs 8- or 16-bit storage. The build's include path chooses quant_block.glsl, which
+// gives
+//   vec4 LoadQuad(uint row_byte, uint col)   elements col..col+3 (col % 4 == 0) of the row that
+//                                            starts at this byte of the binding.
+// Past the row's end the values are anything (NaN too): select, never multiply by zero.
+// WEIGHT_BINDING must be defined.
+layout(binding = WEIGHT_BINDING, std430) readonly buffer Weights { uint words[]; };
+
+// `byte` is even.
+uint LoadU16(uint byte) { return bitfieldExtract(words[byte >> 2], int(byte & 2u) * 8, 16); }
+uint LoadU32(uint byte) {
+  const uint i = byte >> 2;
+  const uint low = words[i];
+  return (byte & 2u) == 0u ? low : (low >> 16) | (words[i + 1u] << 16);
+}
+
+#include "quant_block.glsl"
+
+// The same, with zeros for columns from `cols` on.
+vec4 LoadQuadBounded(uint row_byte, uint col, uint cols) {
+  const vec4 quad = LoadQuad(row_byte, col);
+  return mix(vec4(0.0), quad, lessThan(uvec4(col) + uvec4(0u, 1u, 2u, 3u), uvec4(cols)));
+}

@@ -1,0 +1,136 @@
+#include "engine/backend/vulkan/vulkan_backend.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/status_macros.h"
+#include "engine/backend/vulkan/executable.h"
+#include "engine/backend/vulkan/instance.h"
+#include "engine/backend/vulkan/shader_table.h"
+
+namespace choir::engine {
+namespace vulkan {
+namespace {
+
+// Below the driver's limit by what a buffer adds to the bytes that it holds.
+constexpr uint64_t kAllocationReserveBytes = 4096;
+
+class VulkanBackend final : public Backend {
+ public:
+  explicit VulkanBackend(std::shared_ptr<Workshop> workshop)
+      : workshop_(std::move(workshop)),
+        info_(ToDeviceInfo(workshop_->device->physical(), workshop_->device->caps())) {
+    info_.max_buffer_range_bytes = workshop_->max_weight_binding_bytes;
+  }
+
+  ~VulkanBackend() override {
+    // A cache that cannot be written costs the next start some seconds and nothing else.
+    static_cast<void>(workshop_->pipelines.Save());
+  }
+
+  [[nodiscard]] const DeviceInfo& info() const override { return info_; }
+
+  absl::StatusOr<std::shared_ptr<DeviceBuffer>> WrapWeights(
+      std::span<const uint8_t> bytes) override {
+    CHOIR_ASSIGN_OR_RETURN(
+        const std::shared_ptr<VulkanBuffer> buffer,
+        VulkanBuffer::Create(workshop_->device, bytes.size(), MemoryUsage::kDevice, true,
+                             workshop_->max_weight_allocation_bytes));
+    CHOIR_RETURN_IF_ERROR(buffer->Write(0, bytes));
+    return buffer;
+  }
+
+  absl::StatusOr<std::shared_ptr<DeviceBuffer>> Allocate(uint64_t size_bytes) override {
+    return VulkanBuffer::Create(workshop_->device, size_bytes, MemoryUsage::kDevice, false,
+                                workshop_->max_allocation_bytes);
+  }
+
+  absl::Status Write(DeviceBuffer& buffer, uint64_t offset_bytes,
+                     std::span<const uint8_t> bytes) override {
+    auto* own = dynamic_cast<VulkanBuffer*>(&buffer);
+    if (own == nullptr) return ForeignBuffer();
+    return own->Write(offset_bytes, bytes);
+  }
+
+  absl::Status Read(const DeviceBuffer& buffer, uint64_t offset_bytes,
+                    std::span<uint8_t> bytes) override {
+    const auto* own = dynamic_cast<const VulkanBuffer*>(&buffer);
+    if (own == nullptr) return ForeignBuffer();
+    return own->Read(offset_bytes, bytes);
+  }
+
+  [[nodiscard]] absl::Status Supports(const Graph& graph, const Node& node) const override {
+    for (const TensorId id : node.inputs) {
+      const TensorDesc& desc = graph.tensor(id).desc;
+      // Every format has all the variants, so one of them stands for the rest.
+      if (desc.dtype != DType::kWeight || FindShader("embed." + FormatName(desc)) != nullptr) {
+        continue;
+      }
+      return absl::UnimplementedError(
+          fmt::format("{}: the Vulkan backend does not read weights of format {} yet",
+                      node.op->name, FormatName(desc)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::unique_ptr<Executable>> Compile(
+      const Graph& graph, const std::map<TensorId, Binding>& bindings,
+      const CompileOptions& /*options: sums and products are f32 here*/) override {
+    for (const Node& node : graph.nodes()) CHOIR_RETURN_IF_ERROR(Supports(graph, node));
+    return VulkanExecutable::Compile(workshop_, graph, bindings);
+  }
+
+ private:
+  static absl::Status ForeignBuffer() {
+    return absl::InvalidArgumentError("the buffer belongs to another backend");
+  }
+
+  std::shared_ptr<Workshop> workshop_;
+  DeviceInfo info_;
+};
+
+uint64_t LimitOr(uint64_t wanted, uint64_t device_limit) {
+  return wanted == 0 ? device_limit : std::min(wanted, device_limit);
+}
+
+}  // namespace
+}  // namespace vulkan
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(const VulkanOptions& options) {
+  using namespace vulkan;  // NOLINT(google-build-using-namespace): this file is its door
+  std::shared_ptr<ValidationLog> log =
+      options.validation ? std::make_shared<ValidationLog>() : nullptr;
+  CHOIR_ASSIGN_OR_RETURN(Instance instance, Instance::Create(std::move(log)));
+  CHOIR_ASSIGN_OR_RETURN(std::unique_ptr<Device> opened,
+                         Device::Open(std::move(instance), options.device_index));
+  std::shared_ptr<Device> device = std::move(opened);
+  CHOIR_ASSIGN_OR_RETURN(PipelineStore pipelines,
+                         PipelineStore::Create(*device, options.pipeline_cache_dir));
+  const DeviceCaps& caps = device->caps();
+  const Pacer pacer(caps.type);
+  const uint64_t max_allocation = caps.max_allocation_bytes - kAllocationReserveBytes;
+  Workshop workshop{device,
+                    std::move(pipelines),
+                    pacer,
+                    LimitOr(options.max_weight_binding_bytes, caps.max_binding_bytes),
+                    LimitOr(options.max_weight_allocation_bytes, max_allocation),
+                    max_allocation};
+  return std::make_unique<VulkanBackend>(std::make_shared<Workshop>(std::move(workshop)));
+}
+
+std::vector<DeviceInfo> ListVulkanDevices() {
+  using namespace vulkan;  // NOLINT(google-build-using-namespace): this file is its door
+  std::vector<DeviceInfo> infos;
+  const auto instance = Instance::Create(nullptr);
+  if (!instance.ok()) return infos;
+  const auto devices = instance->PhysicalDevices();
+  if (!devices.ok()) return infos;
+  for (const VkPhysicalDevice physical : *devices) {
+    infos.push_back(ToDeviceInfo(physical, ProbeDevice(physical)));
+  }
+  return infos;
+}
+
+}  // namespace choir::engine

@@ -1,0 +1,42 @@
+#ifndef CHOIR_ENGINE_BACKEND_VULKAN_VULKAN_BACKEND_H_
+#define CHOIR_ENGINE_BACKEND_VULKAN_VULKAN_BACKEND_H_
+
+// Graphs on any GPU with Vulkan 1.1. Nothing outside this folder names a Vulkan type.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "engine/backend/backend.h"
+
+namespace choir::engine {
+
+namespace vulkan {
+class ValidationLog;
+}
+
+struct VulkanOptions {
+  int device_index = -1;  // as in ListVulkanDevices(); -1: the best by type and memory
+  bool validation = false;
+  std::string pipeline_cache_dir = {};  // empty: pipelines are compiled anew by each process
+  // Largest part of a weight that one shader binding may cover; larger ones are split by rows. 0:
+  // what the device can. Tests shrink it.
+  uint64_t max_weight_binding_bytes = 0;
+  // Largest allocation for frozen weights; more of them lie in several. 0: what the device can.
+  uint64_t max_weight_allocation_bytes = 0;
+};
+
+// UNAVAILABLE if there is no Vulkan driver or device, or validation is asked for without its
+// layers; says what to install. NOT_FOUND: no device of this index. With validation on, whatever
+// the layers say becomes an INTERNAL error of the next call.
+absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(const VulkanOptions& options);
+
+// Every device that could be opened, in the driver's order; empty without a driver.
+std::vector<DeviceInfo> ListVulkanDevices();
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_BACKEND_VULKAN_VULKAN_BACKEND_H_

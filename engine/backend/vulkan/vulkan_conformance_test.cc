@@ -1,0 +1,24 @@
+#include <gtest/gtest.h>
+
+#include "engine/backend/conformance.h"
+#include "engine/backend/vulkan/vulkan_test_device.h"
+
+namespace choir::engine {
+namespace {
+
+// The harness fails on any error Status, and with validation on every message of the layers is one.
+TEST(VulkanConformanceTest, EveryOpEqualsItsReferenceAndTheLayersAreSilent) {
+  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true}));
+  RunOpConformance(*backend, {});
+}
+
+// Weights in tiles of a few rows and in several allocations.
+TEST(VulkanConformanceTest, SmallLimitsChangeNothing) {
+  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true,
+                                               .max_weight_binding_bytes = 8192,
+                                               .max_weight_allocation_bytes = 16384}));
+  RunOpConformance(*backend, {});
+}
+
+}  // namespace
+}  // namespace choir::engine
