@@ -31,7 +31,7 @@ struct GeneratorOptions {
 struct GenerateOptions {
   int64_t max_new_tokens = 128;
   bool stop_at_end = true;  // at EOS, or the end of a turn
-  std::vector<std::string> stop_strings;
+  std::vector<std::string> stop_strings{};
 };
 
 enum class StopReason : uint8_t { kMaxTokens, kEndOfText, kStopString, kContextFull, kCancelled };

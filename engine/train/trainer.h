@@ -46,13 +46,13 @@ struct StepReport {
 
 // What the caller wants to hear and to say while training runs, on the thread of Run.
 struct TrainHooks {
-  std::function<void(const StepReport&)> on_step;
+  std::function<void(const StepReport&)> on_step{};
   // Asked between micro-batches: true ends the run after the last whole step.
-  std::function<bool()> should_stop;
+  std::function<bool()> should_stop{};
 };
 
 struct CheckpointPolicy {
-  std::string path;         // empty: none
+  std::string path{};        // empty: none
   int64_t every_steps = 0;  // 0: only when the run stops or ends
 };
 

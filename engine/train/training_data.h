@@ -43,7 +43,7 @@ struct TrainingDataOptions {
   uint64_t seed = 0;
   // kWindows: keep a last window that is not full.
   bool keep_tail = false;
-  ChatFormatter chat_formatter;
+  ChatFormatter chat_formatter{};
 };
 
 struct TrainingData {

@@ -1,0 +1,261 @@
+#include "engine/train/trainer.h"
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "engine/backend/registry.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/test_data.h"
+
+namespace choir::engine {
+namespace {
+
+constexpr int64_t kTokens = 32;
+
+// stories260K on the CPU, a few made-up documents, a small adapter.
+class TrainerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    CHOIR_TEST_DATA_OR_SKIP(dir);
+    BackendOptions options;
+    options.num_threads = 2;
+    backend_ = *CreateBackend("cpu", options);
+    model_ = std::make_unique<Model>(*Model::Open(dir + "/models/stories260K-f32.gguf"));
+    weights_ = std::make_unique<DeviceModel>(*DeviceModel::Load(*backend_, *model_));
+    LoraConfig lora;
+    lora.rank = 2;
+    start_ = *InitAdapter(lora, model_->LoraTargets(), model_->spec().architecture, 5);
+  }
+
+  // `count` documents of different lengths, `vary` changes their tokens.
+  static std::vector<Document> Documents(int count, int vary = 0) {
+    std::vector<Document> documents;
+    for (int d = 0; d < count; ++d) {
+      Document document;
+      for (int t = 0; t < 7 + d % 5; ++t) {
+        document.tokens.push_back(t == 0 ? 1 : 260 + (d * 37 + t * 11 + vary) % 200);
+        document.in_loss.push_back(t == 0 ? 0 : 1);
+      }
+      documents.push_back(document);
+    }
+    return documents;
+  }
+
+  static TrainConfig Config() {
+    TrainConfig config;
+    config.steps = 6;
+    config.context_tokens = kTokens;
+    config.micro_batches = 2;
+    config.schedule = {.peak = 5e-3, .warmup_steps = 2, .decay = Decay::kCosine, .final_ratio = 0};
+    config.adamw.weight_decay = 0.01;
+    config.max_gradient_norm = 0.5;
+    config.compute = Compute::kF32;
+    return config;
+  }
+
+  std::unique_ptr<Trainer> Make(const TrainConfig& config, std::vector<Document> documents) {
+    TrainingDataOptions options;
+    options.context_tokens = config.context_tokens;
+    options.seed = 42;
+    auto data = PackDocuments(std::move(documents), options);
+    EXPECT_TRUE(data.ok()) << data.status();
+    auto trainer = Trainer::Create({*model_, Sha256Of("model"), *backend_, *weights_, start_},
+                                   config, *std::move(data));
+    EXPECT_TRUE(trainer.ok()) << trainer.status();
+    return *std::move(trainer);
+  }
+
+  static TrainState StateOf(const Trainer& trainer) {
+    auto state = trainer.State();
+    EXPECT_TRUE(state.ok()) << state.status();
+    return *std::move(state);
+  }
+
+  // Trains until `steps` are done; checkpoints into `path`.
+  absl::Status RunFor(Trainer& trainer, int64_t steps, const std::string& path,
+                      std::vector<double>* losses = nullptr) {
+    TrainHooks hooks;
+    hooks.on_step = [losses](const StepReport& report) {
+      if (losses != nullptr) losses->push_back(report.loss);
+    };
+    hooks.should_stop = [&trainer, steps] { return trainer.step() >= steps; };
+    return trainer.Run(hooks, {.path = path, .every_steps = 0}, clock_);
+  }
+
+  SystemClock clock_;
+  TempDir temp_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<DeviceModel> weights_;
+  Adapter start_;
+};
+
+TEST_F(TrainerTest, ResumedRunEqualsTheUninterruptedOneBitForBit) {
+  const auto whole = Make(Config(), Documents(30));
+  std::vector<double> whole_losses;
+  ASSERT_TRUE(RunFor(*whole, 100, "", &whole_losses).ok());
+
+  const std::string path = temp_.path() + "/state";
+  std::vector<double> losses;
+  {
+    const auto first = Make(Config(), Documents(30));
+    EXPECT_TRUE(absl::IsCancelled(RunFor(*first, 3, path, &losses)));
+  }
+  const auto second = Make(Config(), Documents(30));
+  const auto state = ReadTrainState(path);
+  ASSERT_TRUE(state.ok()) << state.status();
+  ASSERT_TRUE(second->Restore(*state).ok());
+  EXPECT_EQ(second->step(), 3);
+  ASSERT_TRUE(RunFor(*second, 100, path, &losses).ok());
+
+  EXPECT_EQ(losses, whole_losses);
+  EXPECT_EQ(SerializeTrainState(StateOf(*second)), SerializeTrainState(StateOf(*whole)));
+  EXPECT_EQ(second->metrics().mean_loss, whole->metrics().mean_loss);
+}
+
+TEST_F(TrainerTest, StopWithinAStepKeepsTheLastWholeStep) {
+  const auto whole = Make(Config(), Documents(30));
+  ASSERT_TRUE(RunFor(*whole, 100, "").ok());
+  const auto trainer = Make(Config(), Documents(30));
+  int asked = 0;
+  TrainHooks hooks;
+  hooks.should_stop = [&asked] { return ++asked == 4; };  // between the halves of step 2
+  EXPECT_TRUE(absl::IsCancelled(trainer->Run(hooks, {}, clock_)));
+  EXPECT_EQ(trainer->step(), 1);
+  ASSERT_TRUE(RunFor(*trainer, 100, "").ok());
+  EXPECT_EQ(SerializeTrainState(StateOf(*trainer)), SerializeTrainState(StateOf(*whole)));
+}
+
+TEST_F(TrainerTest, LossFalls) {
+  TrainConfig config = Config();
+  config.steps = 25;
+  const auto trainer = Make(config, Documents(10));
+  std::vector<double> losses;
+  ASSERT_TRUE(RunFor(*trainer, 100, "", &losses).ok());
+  EXPECT_LT(losses.back(), losses.front() - 0.3);
+}
+
+TEST_F(TrainerTest, SplittingABatchDoesNotChangeItsGradient) {
+  // Four documents of one length: one micro-batch of four, or two of two.
+  std::vector<Document> documents;
+  for (Document document : Documents(40)) {
+    if (document.tokens.size() == 9 && documents.size() < 4) documents.push_back(document);
+  }
+  ASSERT_EQ(documents.size(), 4u);
+  TrainConfig config = Config();
+  config.steps = 1;
+  config.schedule = {.peak = 1e-3};
+  config.micro_batches = 1;
+  config.context_tokens = 32;
+  const auto one = Make(config, documents);
+  ASSERT_TRUE(RunFor(*one, 1, "").ok());
+  config.micro_batches = 2;
+  config.context_tokens = 16;
+  const auto two = Make(config, documents);
+  ASSERT_TRUE(RunFor(*two, 1, "").ok());
+  EXPECT_EQ(one->metrics().tokens, 32u);
+  EXPECT_EQ(two->metrics().tokens, 32u);
+  const std::vector<float> x = StateOf(*one).first_moment;
+  const std::vector<float> y = StateOf(*two).first_moment;
+  double worst = 0;
+  double largest = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    worst = std::max(worst, static_cast<double>(std::abs(x[i] - y[i])));
+    largest = std::max(largest, static_cast<double>(std::abs(x[i])));
+  }
+  EXPECT_GT(largest, 0.0);
+  EXPECT_LE(worst, 1e-5 * largest);  // another order of f32 sums
+}
+
+TEST_F(TrainerTest, OnlyTheTrainedFactorsMove) {
+  TrainConfig config = Config();
+  config.factors = TrainedFactors::kB;
+  const auto trainer = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*trainer, 100, "").ok());
+  const auto trained = trainer->CurrentAdapter();
+  ASSERT_TRUE(trained.ok());
+  EXPECT_EQ(FlattenFactors(*trained, TrainedFactors::kA),
+            FlattenFactors(start_, TrainedFactors::kA));
+  EXPECT_NE(FlattenFactors(*trained, TrainedFactors::kB),
+            FlattenFactors(start_, TrainedFactors::kB));
+}
+
+TEST_F(TrainerTest, ClippedGradientHasTheAskedNorm) {
+  TrainConfig config = Config();
+  config.steps = 1;
+  config.schedule = {.peak = 1e-3};
+  config.max_gradient_norm = 0.01;
+  const auto trainer = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*trainer, 1, "").ok());
+  double squares = 0;
+  // After one step the first moment is 0.1 times the clipped gradient.
+  const TrainState state = StateOf(*trainer);
+  for (const float m : state.first_moment)
+    squares += 100.0 * static_cast<double>(m) * static_cast<double>(m);
+  EXPECT_NEAR(std::sqrt(squares), 0.01, 1e-5);
+}
+
+TEST_F(TrainerTest, RecomputingBlocksGivesTheSameBits) {
+  const auto kept = Make(Config(), Documents(30));
+  ASSERT_TRUE(RunFor(*kept, 100, "").ok());
+  TrainConfig config = Config();
+  config.checkpoint_blocks = true;
+  const auto recomputed = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*recomputed, 100, "").ok());
+  EXPECT_EQ(StateOf(*recomputed).parameters, StateOf(*kept).parameters);
+  EXPECT_LT(recomputed->memory_use().arena_bytes, kept->memory_use().arena_bytes);
+}
+
+TEST_F(TrainerTest, ForeignCheckpointIsRefused) {
+  const std::string path = temp_.path() + "/state";
+  const auto first = Make(Config(), Documents(30));
+  EXPECT_TRUE(absl::IsCancelled(RunFor(*first, 2, path)));
+  const auto state = ReadTrainState(path);
+  ASSERT_TRUE(state.ok());
+  const auto other_data = Make(Config(), Documents(30, 1));
+  EXPECT_EQ(other_data->Restore(*state).code(), absl::StatusCode::kFailedPrecondition);
+  TrainConfig config = Config();
+  config.schedule.peak = 1e-4;
+  const auto other_settings = Make(config, Documents(30));
+  EXPECT_EQ(other_settings->Restore(*state).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(TrainerTest, CheckpointsComeAtTheAskedSteps) {
+  const std::string path = temp_.path() + "/state";
+  const auto trainer = Make(Config(), Documents(30));
+  std::vector<int64_t> saved;
+  TrainHooks hooks;
+  hooks.on_step = [&](const StepReport&) {
+    const auto state = ReadTrainState(path);
+    saved.push_back(state.ok() ? state->step : 0);
+  };
+  ASSERT_TRUE(trainer->Run(hooks, {.path = path, .every_steps = 2}, clock_).ok());
+  EXPECT_EQ(saved, (std::vector<int64_t>{0, 2, 2, 4, 4, 4}));
+  EXPECT_EQ(ReadTrainState(path)->step, 6);
+}
+
+TEST_F(TrainerTest, TokensOutsideTheVocabularyAreRefused) {
+  std::vector<Document> documents = Documents(3);
+  documents[1].tokens[2] = 512;
+  const auto trainer = Make(Config(), documents);
+  EXPECT_EQ(RunFor(*trainer, 100, "").code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TrainerTest, AdapterOfAnotherModelIsRefused) {
+  start_.pairs[0].name = "blk.77.attn_q.weight";
+  TrainingDataOptions options;
+  options.context_tokens = kTokens;
+  auto data = PackDocuments(Documents(3), options);
+  ASSERT_TRUE(data.ok());
+  EXPECT_FALSE(
+      Trainer::Create({*model_, {}, *backend_, *weights_, start_}, Config(), *std::move(data))
+          .ok());
+}
+
+}  // namespace
+}  // namespace choir::engine
