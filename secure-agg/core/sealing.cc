@@ -13,7 +13,8 @@
 namespace choir::secagg {
 namespace {
 
-constexpr std::array<uint8_t, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES> kZeroNonce{};
+constexpr SealNonce kZeroNonce{};
+static_assert(kZeroNonce.size() == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
 static_assert(kSealedSharesBytes == 64 + crypto_aead_xchacha20poly1305_ietf_ABYTES);
 
 }  // namespace
@@ -29,18 +30,26 @@ std::vector<uint8_t> SealContext(const Digest& h0, const Digest& h1, const NodeI
   return std::move(writer).Take();
 }
 
+std::vector<uint8_t> Seal(const SecretBytes<32>& key, const SealNonce& nonce,
+                          std::span<const uint8_t> plain, std::span<const uint8_t> context) {
+  std::vector<uint8_t> sealed(plain.size() + crypto_aead_xchacha20poly1305_ietf_ABYTES);
+  unsigned long long size = 0;
+  CHOIR_CHECK(crypto_aead_xchacha20poly1305_ietf_encrypt(
+                  sealed.data(), &size, plain.data(), plain.size(), context.data(), context.size(),
+                  nullptr, nonce.data(), key.Expose().data()) == 0);
+  CHOIR_CHECK(size == sealed.size());
+  return sealed;
+}
+
 std::array<uint8_t, kSealedSharesBytes> SealShares(const SecretBytes<32>& key,
                                                    const SharePair& shares,
                                                    std::span<const uint8_t> context) {
   SecretBytes<64> plain;
   std::ranges::copy(shares.mask_key.Expose(), plain.ExposeMutable().begin());
   std::ranges::copy(shares.self_mask.Expose(), plain.ExposeMutable().begin() + 32);
+  const std::vector<uint8_t> bytes = Seal(key, kZeroNonce, plain.Expose(), context);
   std::array<uint8_t, kSealedSharesBytes> sealed{};
-  unsigned long long size = 0;
-  CHOIR_CHECK(crypto_aead_xchacha20poly1305_ietf_encrypt(
-                  sealed.data(), &size, plain.Expose().data(), 64, context.data(), context.size(),
-                  nullptr, kZeroNonce.data(), key.Expose().data()) == 0);
-  CHOIR_CHECK(size == sealed.size());
+  std::ranges::copy(bytes, sealed.begin());
   return sealed;
 }
 

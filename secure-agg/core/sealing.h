@@ -24,7 +24,12 @@ struct SharePair {
 std::vector<uint8_t> SealContext(const Digest& h0, const Digest& h1, const NodeId& from,
                                  const NodeId& to);
 
-// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) with a zero nonce: `key` seals one message only.
+// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): ciphertext, then a tag of 16 bytes.
+using SealNonce = std::array<uint8_t, 24>;
+std::vector<uint8_t> Seal(const SecretBytes<32>& key, const SealNonce& nonce,
+                          std::span<const uint8_t> plain, std::span<const uint8_t> context);
+
+// The same with a zero nonce: `key` seals one message only.
 std::array<uint8_t, kSealedSharesBytes> SealShares(const SecretBytes<32>& key,
                                                    const SharePair& shares,
                                                    std::span<const uint8_t> context);
