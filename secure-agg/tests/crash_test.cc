@@ -1,0 +1,262 @@
+#include <functional>
+#include <map>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "secure-agg/core/chunks.h"
+#include "secure-agg/tests/cohort.h"
+
+// Either side may die at any instruction: what was made durable goes on with identical bytes.
+namespace choir::secagg {
+namespace {
+
+// A session in which both sides keep only what they persisted: every node is restored from its
+// journal before each message, the coordinator from its snapshot before and after each, if `crash`
+// says so.
+class CrashingSession {
+ public:
+  CrashingSession(const TestCohort& cohort, bool crash, SnapshotKind kind)
+      : cohort_(cohort), crash_(crash), kind_(kind), journals_(cohort.nodes.size()) {
+    snapshot_ = ServerSession::Open(cohort.config, cohort.authority).value().Snapshot(kind_);
+    live_.emplace(ServerSession::Open(cohort.config, cohort.authority).value());
+  }
+
+  // All that both sides said, in order: what a crash must not change.
+  std::vector<std::vector<uint8_t>> Run() {
+    for (size_t i = 0; i < journals_.size(); ++i) {
+      ClientSession session = cohort_.StartClient(i).value();
+      const auto message = Persist(i, session.CurrentStep());
+      if (!crash_) clients_.emplace(i, std::move(session));
+      Told(Server().AddAdvertiseKeys(cohort_.nodes[i].identity, message));
+    }
+    Close();
+    Stage([](ClientSession& node, auto bytes) { return node.HandleKeyList(bytes); },
+          &ServerSession::AddShareKeys);
+    Close();
+    for (size_t i = 0; i < journals_.size(); ++i) Input(i);
+    Close();
+    Stage([](ClientSession& node, auto bytes) { return node.HandleSurvivorList(bytes); },
+          &ServerSession::AddConsistencySignature);
+    Close();
+    Stage([](ClientSession& node, auto bytes) { return node.HandleSurvivorSignatures(bytes); },
+          &ServerSession::AddUnmaskShares);
+    Close();
+    EXPECT_EQ(Server().stage(), crash_ && kind_ == SnapshotKind::kStateOnly
+                                    ? ServerStage::kUnmasking
+                                    : ServerStage::kDone);
+    return said_;
+  }
+
+  // The sum; where the snapshot left it out, it is computed again from the spools.
+  SessionSum Sum() {
+    ServerSession& server = Server();
+    if (server.stage() == ServerStage::kUnmasking) {
+      EXPECT_TRUE(server.CloseStage().ok());
+    }
+    return std::move(server).TakeSum().value();
+  }
+
+ private:
+  using Handler = std::function<absl::StatusOr<Step>(ClientSession&, std::span<const uint8_t>)>;
+  using Add = absl::Status (ServerSession::*)(const NodeId&, std::span<const uint8_t>);
+
+  ServerSession& Server() {
+    if (!crash_) return *live_;
+    live_.emplace(ServerSession::Restore(snapshot_, cohort_.authority).value());
+    for (const NodeId& id : live_->InputsToReplay()) {
+      EXPECT_FALSE(live_->CloseStage().ok());
+      EXPECT_TRUE(live_->AddInput(id, headers_[id], spools_[id]).ok());
+    }
+    return *live_;
+  }
+  void Told(const absl::Status& status) {
+    EXPECT_TRUE(status.ok()) << status.ToString();
+    snapshot_ = live_->Snapshot(kind_);
+  }
+  void Close() { Told(Server().CloseStage()); }
+
+  ClientSession Node(size_t i) {
+    if (!crash_) {
+      ClientSession session = std::move(clients_.at(i));
+      clients_.erase(i);
+      return session;
+    }
+    ClientSession session =
+        ClientSession::Restore(journals_[i], *cohort_.nodes[i].signer, cohort_.authority).value();
+    // After the crash the identical message is there to be sent again.
+    const std::vector<uint8_t> again = Sent(session.CurrentStep());
+    EXPECT_EQ(again, last_[i]);
+    return session;
+  }
+  std::vector<uint8_t> Persist(size_t i, absl::StatusOr<Step> step) {
+    EXPECT_TRUE(step.ok()) << step.status().ToString();
+    std::vector<uint8_t> message = std::move(*step)
+                                       .Release([&](std::span<const uint8_t> journal) {
+                                         journals_[i].assign(journal.begin(), journal.end());
+                                         return absl::OkStatus();
+                                       })
+                                       .value();
+    said_.push_back(message);
+    last_[i] = message;
+    return message;
+  }
+  void Stage(const Handler& handle, Add add) {
+    for (size_t i = 0; i < journals_.size(); ++i) {
+      const NodeId& id = cohort_.nodes[i].id;
+      const std::vector<uint8_t> told = Server().MessageFor(id).value();
+      said_.push_back(told);
+      ClientSession node = Node(i);
+      const std::vector<uint8_t> message = Persist(i, handle(node, told));
+      if (!crash_) clients_.emplace(i, std::move(node));
+      Told((Server().*add)(id, message));
+    }
+  }
+  void Input(size_t i) {
+    const NodeId& id = cohort_.nodes[i].id;
+    const std::vector<uint8_t> told = Server().MessageFor(id).value();
+    said_.push_back(told);
+    ClientSession ready = Node(i);
+    Persist(i, ready.HandleShareDelivery(told));
+    if (!crash_) clients_.emplace(i, std::move(ready));
+    ClientSession masked = Node(i);
+    headers_[id] = Persist(i, masked.MaskInput(cohort_.nodes[i].values()));
+    for (uint32_t k = 0; k < masked.num_chunks(); ++k) {
+      if (crash_) {
+        masked = Node(i);
+        EXPECT_EQ(masked.num_chunks(), 0u);
+        EXPECT_EQ(Persist(i, masked.MaskInput(cohort_.nodes[i].values())), headers_[id]);
+      }
+      const auto chunk = DecodeMaskedInputChunk(masked.Chunk(k).value()).value();
+      said_.push_back(chunk.data);
+      ChunkAssembler assembler =
+          ChunkAssembler::Resume(Server().CheckInputHeader(id, headers_[id]).value(), spools_[id])
+              .value();
+      EXPECT_EQ(assembler.next(), k);
+      EXPECT_TRUE(assembler.Accept(chunk).value());
+      spools_[id].insert(spools_[id].end(), chunk.data.begin(), chunk.data.end());
+    }
+    if (!crash_) clients_.emplace(i, std::move(masked));
+    Told(Server().AddInput(id, headers_[id], spools_[id]));
+  }
+
+  const TestCohort& cohort_;
+  bool crash_;
+  SnapshotKind kind_;
+  std::vector<std::vector<uint8_t>> journals_;
+  std::vector<uint8_t> snapshot_;
+  std::optional<ServerSession> live_;
+  std::map<size_t, ClientSession> clients_;
+  std::map<size_t, std::vector<uint8_t>> last_;
+  std::map<NodeId, std::vector<uint8_t>> headers_;
+  std::map<NodeId, std::vector<uint8_t>> spools_;
+  std::vector<std::vector<uint8_t>> said_;
+};
+
+// Repeats of the same message (after a restart in kMasked) are said once in an uninterrupted
+// session.
+std::vector<std::vector<uint8_t>> Distinct(const std::vector<std::vector<uint8_t>>& said) {
+  std::vector<std::vector<uint8_t>> distinct;
+  for (const auto& message : said) {
+    if (std::ranges::find(distinct, message) == distinct.end()) distinct.push_back(message);
+  }
+  return distinct;
+}
+
+class CrashTest : public ::testing::TestWithParam<SnapshotKind> {};
+
+TEST_P(CrashTest, CrashesAtEveryStepChangeNoByte) {
+  // Two chunks and a bit.
+  const TestCohort cohort(4, TestConfig(600'000), 51);
+  CrashingSession steady(cohort, false, GetParam());
+  CrashingSession crashing(cohort, true, GetParam());
+  const auto said = steady.Run();
+  EXPECT_EQ(Distinct(crashing.Run()), Distinct(said));
+  const SessionSum sum = crashing.Sum();
+  EXPECT_EQ(sum.packed, steady.Sum().packed);
+  EXPECT_EQ(sum.packed, cohort.PlainSum(sum.contributors));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, CrashTest,
+                         ::testing::Values(SnapshotKind::kStateOnly, SnapshotKind::kFull));
+
+class JournalTest : public ::testing::Test {
+ protected:
+  ClientSession Reborn(size_t i) {
+    return ClientSession::Restore(play_.clients[i]->Snapshot().Expose(), *cohort_.nodes[i].signer,
+                                  cohort_.authority)
+        .value();
+  }
+  TestCohort cohort_{4, TestConfig(), 53};
+  Play play_{cohort_};
+};
+
+TEST_F(JournalTest, OtherValuesAfterARestartNeverMakeASecondInput) {
+  ASSERT_TRUE(play_.Advertise() && play_.Share() && play_.Mask());
+  ClientSession node = Reborn(0);
+  EXPECT_EQ(ReasonOfStep(node.MaskInput(cohort_.nodes[1].values())),
+            AbortReason::kSecondMaskedInput);
+  EXPECT_EQ(node.stage(), ClientStage::kAborted);
+  EXPECT_TRUE(node.input_spent());
+}
+
+TEST_F(JournalTest, RebornNodeKeepsItsOneListAndItsOneAnswer) {
+  ASSERT_TRUE(play_.Advertise() && play_.Share() && play_.Mask() && play_.Vouch());
+  ClientSession node = Reborn(0);
+  SurvivorList list{cohort_.config.session_id, {}, {}};
+  EXPECT_EQ(ReasonOfStep(node.HandleSurvivorList(Encode(list))), AbortReason::kTwoSurvivorLists);
+  const auto request = play_.server.MessageFor(cohort_.nodes[1].id).value();
+  const auto answer = Sent(play_.clients[1]->HandleSurvivorSignatures(request));
+  ClientSession answered = Reborn(1);
+  EXPECT_EQ(Sent(answered.CurrentStep()), answer);
+  EXPECT_EQ(Sent(answered.HandleSurvivorSignatures(request)), answer);
+  SurvivorSignatures other = DecodeSurvivorSignatures(request).value();
+  other.signatures.pop_back();
+  EXPECT_EQ(ReasonOfStep(answered.HandleSurvivorSignatures(Encode(other))),
+            AbortReason::kSecondUnmaskRequest);
+}
+
+TEST_F(JournalTest, TombstonesStayTombstones) {
+  ASSERT_TRUE(play_.Advertise());
+  (void)play_.clients[0]->Abandon(AbortReason::kCancelled);
+  ClientSession node = Reborn(0);
+  EXPECT_EQ(node.stage(), ClientStage::kAborted);
+  EXPECT_EQ(node.abort_reason(), AbortReason::kCancelled);
+  EXPECT_EQ(node.round_counter(), 12u);
+  EXPECT_EQ(ReasonOfStep(node.HandleKeyList(play_.server.MessageFor(cohort_.nodes[0].id).value())),
+            AbortReason::kSessionOver);
+}
+
+TEST_F(JournalTest, FailedWriteKeepsTheMessageBack) {
+  const ClientSession node = cohort_.StartClient(0).value();
+  const auto sent = node.CurrentStep().value().Release(
+      [](auto) { return absl::ResourceExhaustedError("disk full"); });
+  EXPECT_EQ(sent.status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(JournalTest, DamagedJournalsAndSnapshotsAreRefused) {
+  ASSERT_TRUE(play_.Advertise() && play_.Share());
+  const SecretBuffer journal = play_.clients[0]->Snapshot();
+  const std::vector<uint8_t> snapshot = play_.server.Snapshot(SnapshotKind::kFull);
+  for (size_t at = 0; at < journal.Expose().size(); at += 13) {
+    std::vector<uint8_t> bytes(journal.Expose().begin(), journal.Expose().end());
+    bytes[at] ^= 0x40;
+    EXPECT_EQ(
+        ReasonOf(
+            ClientSession::Restore(bytes, *cohort_.nodes[0].signer, cohort_.authority).status()),
+        AbortReason::kDamagedJournal);
+    bytes.resize(at);
+    EXPECT_FALSE(ClientSession::Restore(bytes, *cohort_.nodes[0].signer, cohort_.authority).ok());
+  }
+  for (size_t at = 0; at < snapshot.size(); at += 29) {
+    std::vector<uint8_t> bytes = snapshot;
+    bytes[at] ^= 0x40;
+    EXPECT_EQ(ReasonOf(ServerSession::Restore(bytes, cohort_.authority).status()),
+              AbortReason::kDamagedJournal);
+    bytes.resize(at);
+    EXPECT_FALSE(ServerSession::Restore(bytes, cohort_.authority).ok());
+  }
+}
+
+}  // namespace
+}  // namespace choir::secagg
