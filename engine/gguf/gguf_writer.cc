@@ -194,8 +194,10 @@ absl::StatusOr<std::string> GgufWriter::EncodeHeader() const {
   Put<uint64_t>(tensors_.size(), out);
   Put<uint64_t>(keys_.size(), out);
   for (const KeyValue& kv : keys_) {
-    if (kv.key.empty() || kv.key.size() > GgufFile::kMaxKeyBytes) {
-      return absl::InvalidArgumentError(fmt::format("a GGUF key of {} bytes", kv.key.size()));
+    if (kv.key.empty() || kv.key.size() > GgufFile::kMaxKeyBytes ||
+        kv.key.find('\0') != std::string::npos) {
+      return absl::InvalidArgumentError(
+          fmt::format("a GGUF key of {} bytes is empty, too long or holds a NUL", kv.key.size()));
     }
     PutString(kv.key, out);
     out += kv.encoded;
