@@ -1,0 +1,56 @@
+#ifndef CHOIR_NODE_TASK_ADAPTER_LIBRARY_H_
+#define CHOIR_NODE_TASK_ADAPTER_LIBRARY_H_
+
+// The adapter versions of each run that this node follows: a verified chain, and the newest adapter
+// for the owner to use (adapters/<run>/latest.gguf).
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "choir/v1/node.pb.h"
+#include "choir/v1/run.pb.h"
+#include "node/task/coordinator_client.h"
+#include "proto/trust/keys.h"
+#include "secure-agg/core/messages.h"
+
+namespace choir::node {
+
+// A checked chain: versions 0..n without a gap, each naming its parent, and the result of each
+// round.
+struct AdapterChain {
+  std::vector<v1::AdapterVersion> versions;
+  std::vector<secagg::RoundResult> results;  // of versions 1..n
+};
+
+// Checks a whole chain from its first version: signatures, parents, the hash chain of results, and
+// that each version is the adapter that its result names. PERMISSION_DENIED or the reason of
+// secure-agg.
+absl::StatusOr<AdapterChain> CheckAdapterChain(const v1::ListAdapterVersionsResponse& listed,
+                                               const trust::PublicKey& coordinator_key);
+
+class AdapterLibrary {
+ public:
+  AdapterLibrary(std::string folder, trust::PublicKey coordinator_key)
+      : folder_(std::move(folder)), coordinator_key_(coordinator_key) {}
+
+  // Gets the versions that are new, checks that they continue what is stored, downloads the newest
+  // adapter and stores both. A coordinator that rewrites history is refused, and nothing changes.
+  absl::StatusOr<AdapterChain> Sync(CoordinatorClient& client, const std::string& run_id) const;
+  // What is stored; an empty chain if nothing is. DATA_LOSS if it does not hold any more.
+  absl::StatusOr<AdapterChain> Load(const std::string& run_id) const;
+  [[nodiscard]] std::string LatestPath(const std::string& run_id) const;
+
+ private:
+  absl::StatusOr<v1::ListAdapterVersionsResponse> LoadListed(const std::string& run_id) const;
+
+  std::string folder_;
+  trust::PublicKey coordinator_key_;
+};
+
+}  // namespace choir::node
+
+#endif  // CHOIR_NODE_TASK_ADAPTER_LIBRARY_H_

@@ -1,0 +1,246 @@
+#include "node/task/node_daemon.h"
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/hex.h"
+#include "base/status_macros.h"
+#include "node/policy/device_conditions.h"
+#include "node/task/adapter_library.h"
+#include "node/task/ledger.h"
+#include "node/task/round_runner.h"
+#include "node/task/task_check.h"
+#include "secure-agg/core/abort_reason.h"
+
+namespace choir::node {
+namespace {
+
+constexpr absl::Duration kConditionsPoll = absl::Seconds(10);
+constexpr absl::Duration kFirstRetry = absl::Milliseconds(500);
+constexpr absl::Duration kLastRetry = absl::Minutes(5);
+// Certificates last a month; the last third of that is time enough to renew.
+constexpr absl::Duration kRenewBefore = absl::Hours(10 * 24);
+
+}  // namespace
+
+NodeDaemon::NodeDaemon(Parts parts)
+    : parts_(std::move(parts)),
+      work_(parts_.home.Work()),
+      models_(parts_.policy.model_paths, parts_.home.Models()) {
+  Connect();
+  parts_.board.Update([this](NodeStatus& status) {
+    status.federation = parts_.identity.federation_name();
+    status.node_id_hex = HexEncode(AsBytes(parts_.identity.node_id()));
+    status.coordinator = parts_.identity.coordinator_address();
+  });
+}
+
+void NodeDaemon::Connect() {
+  auto client = std::make_unique<CoordinatorClient>(
+      parts_.identity.coordinator_address(), parts_.identity.root_pem(), parts_.identity.tls());
+  const absl::MutexLock lock(&client_mu_);
+  client_ = std::move(client);
+}
+
+void NodeDaemon::CancelCalls() {
+  const absl::MutexLock lock(&client_mu_);
+  client_->Cancel();
+}
+
+bool NodeDaemon::Sleep(absl::Duration duration) {
+  if (duration > absl::ZeroDuration() && !parts_.board.stop_requested()) {
+    parts_.board.WaitForWish(duration);
+  }
+  return !parts_.board.stop_requested();
+}
+
+absl::Status NodeDaemon::AllowedNow() {
+  if (parts_.board.paused()) return absl::UnavailableError("paused by the owner");
+  return AllowsNow(parts_.policy, ReadDeviceConditions());
+}
+
+absl::StatusOr<v1::CheckInResponse> NodeDaemon::AskForTask() {
+  for (const std::string& problem : models_.Refresh()) spdlog::warn("{}", problem);
+  const DeviceConditions conditions = ReadDeviceConditions();
+  v1::CheckInRequest request;
+  request.set_device_class(conditions.battery_percent.has_value() ? "portable" : "pc");
+  request.set_free_memory_bytes(
+      parts_.policy.max_memory_bytes != 0
+          ? std::min(parts_.policy.max_memory_bytes, conditions.free_memory_bytes)
+          : conditions.free_memory_bytes);
+  for (const Digest& digest : models_.digests()) {
+    request.add_base_model_digests(std::string(AsChars(digest)));
+  }
+  request.add_backends(parts_.policy.backend);
+  request.set_version(parts_.version);
+  return client_->CheckIn(request);
+}
+
+// What became of a round, for the owner and the log.
+void NodeDaemon::Note(const absl::Status& status) {
+  if (status.ok()) {
+    spdlog::info("round_contributed");
+  } else {
+    spdlog::warn("round_ended reason={} text=\"{}\"",
+                 secagg::ReasonOf(status).has_value()
+                     ? secagg::AbortReasonName(*secagg::ReasonOf(status))
+                     : "other",
+                 std::string(status.message()));
+  }
+  const absl::StatusOr<LedgerTotals> totals = ReadLedgerTotals(parts_.home.Ledger());
+  parts_.board.Update([&](NodeStatus& board) {
+    if (!status.ok()) board.last_problem = std::string(status.message());
+    if (totals.ok()) {
+      board.rounds_contributed = totals->contributed;
+      board.bytes_sent_masked = totals->masked_bytes;
+    }
+    board.state = "idle";
+    board.detail.clear();
+    board.step = 0;
+    board.total_steps = 0;
+  });
+}
+
+void NodeDaemon::KeepUpToDate(const std::string& run_id) {
+  const absl::StatusOr<trust::PublicKey> key =
+      trust::PublicKeyFrom(AsBytes(parts_.identity.manifest().coordinator_key()));
+  if (!key.ok()) return;
+  const AdapterLibrary library(parts_.home.Adapters(), *key);
+  const absl::StatusOr<AdapterChain> chain = library.Sync(*client_, run_id);
+  if (!chain.ok()) {
+    spdlog::warn("adapter_sync run={} problem=\"{}\"", run_id, chain.status().ToString());
+    return;
+  }
+  if (chain->versions.empty()) return;
+  const uint64_t version = chain->versions.back().version();
+  parts_.board.Update([version](NodeStatus& status) { status.adapter_version = version; });
+}
+
+void NodeDaemon::RenewIfDue() {
+  const absl::StatusOr<v1::SignedDocument> manifest = client_->GetManifest();
+  if (manifest.ok()) {
+    const absl::Status taken =
+        parts_.identity.UpdateManifest(parts_.home, *manifest, parts_.clock.Now());
+    if (!taken.ok()) spdlog::warn("manifest_refused text=\"{}\"", taken.ToString());
+  }
+  if (parts_.identity.certificate_not_after() - parts_.clock.Now() > kRenewBefore) return;
+  const absl::StatusOr<v1::RenewedMembership> renewed = client_->RenewCertificate();
+  const absl::Status taken =
+      renewed.ok() ? parts_.identity.UpdateCertificate(parts_.home, *renewed, parts_.clock.Now())
+                   : renewed.status();
+  if (taken.ok()) {
+    Connect();
+  } else {
+    spdlog::warn("certificate_not_renewed text=\"{}\"", taken.ToString());
+  }
+}
+
+absl::Status NodeDaemon::Work(const v1::CheckInResponse::Task& offer) {
+  RenewIfDue();
+  const RoundParts round{.home = parts_.home,
+                         .identity = parts_.identity,
+                         .policy = parts_.policy,
+                         .client = *client_,
+                         .models = models_,
+                         .board = parts_.board,
+                         .clock = parts_.clock,
+                         .random = parts_.random,
+                         .program = parts_.program,
+                         .sleep = [this](absl::Duration d) { return Sleep(d); },
+                         .allowed_now = [this] { return AllowedNow(); }};
+  const absl::Status status = RoundRunner(round).Run(offer);
+  if (absl::IsCancelled(status) && !secagg::ReasonOf(status).has_value()) return absl::OkStatus();
+  Note(status);
+  v1::RoundTask task;
+  if (task.ParseFromString(offer.task().body())) KeepUpToDate(task.run_id());
+  return absl::OkStatus();
+}
+
+absl::Status NodeDaemon::CheckIn() {
+  CHOIR_ASSIGN_OR_RETURN(const v1::CheckInResponse answer, AskForTask());
+  if (!answer.has_task()) {
+    parts_.board.Update([&answer](NodeStatus& status) {
+      status.state = "idle";
+      status.detail = answer.reason();
+    });
+    Sleep(absl::Milliseconds(std::clamp(answer.come_back_after_ms(), 50u, 3600000u)));
+    return absl::OkStatus();
+  }
+  CHOIR_ASSIGN_OR_RETURN(const CheckedTask checked,
+                         CheckTask(answer.task(), parts_.identity.manifest(), parts_.clock.Now()));
+  const absl::Status allowed =
+      AllowsRun(parts_.policy, checked.config, parts_.board.allowed_runs());
+  if (!allowed.ok()) {
+    parts_.board.Update([&](NodeStatus& status) {
+      auto& waiting = status.runs_waiting_for_consent;
+      if (std::find(waiting.begin(), waiting.end(), checked.config.run_id()) == waiting.end()) {
+        waiting.push_back(checked.config.run_id());
+      }
+      status.detail = std::string(allowed.message());
+    });
+    Sleep(kConditionsPoll);
+    return absl::OkStatus();
+  }
+  CHOIR_RETURN_IF_ERROR(work_.Begin(answer.task()));
+  CHOIR_FAILPOINT("node-task-saved");
+  return Work(answer.task());
+}
+
+absl::Status NodeDaemon::Run() {
+  CHOIR_RETURN_IF_ERROR(MakeDirectories(parts_.home.Models(), 0700));
+  CHOIR_RETURN_IF_ERROR(MakeDirectories(parts_.home.Adapters(), 0700));
+  // A stop must end a long poll, too.
+  std::thread watcher([this] {
+    while (!parts_.board.stop_requested()) parts_.board.WaitForWish(absl::Hours(1));
+    CancelCalls();
+  });
+  const absl::Status status = Loop();
+  parts_.board.RequestStop();
+  watcher.join();
+  return status;
+}
+
+absl::Status NodeDaemon::Loop() {
+  absl::Duration pause = kFirstRetry;
+  while (!parts_.board.stop_requested()) {
+    const absl::Status status = Turn();
+    if (absl::IsDataLoss(status)) return status;
+    if (status.ok()) {
+      pause = kFirstRetry;
+      continue;
+    }
+    if (parts_.board.stop_requested()) break;
+    spdlog::warn("check_in_failed text=\"{}\" retry_in_ms={}", status.ToString(),
+                 absl::ToInt64Milliseconds(pause));
+    parts_.board.Update([&status](NodeStatus& board) {
+      board.state = "idle";
+      board.last_problem = std::string(status.message());
+    });
+    Sleep(pause);
+    pause = std::min(2 * pause, kLastRetry);
+  }
+  return absl::OkStatus();
+}
+
+// The work in hand, or a check-in for some.
+absl::Status NodeDaemon::Turn() {
+  CHOIR_ASSIGN_OR_RETURN(const std::optional<v1::CheckInResponse::Task> work, work_.Load());
+  if (work.has_value()) return Work(*work);
+  const absl::Status allowed = AllowedNow();
+  if (allowed.ok()) return CheckIn();
+  parts_.board.Update([&allowed](NodeStatus& board) {
+    board.state = "paused";
+    board.detail = std::string(allowed.message());
+  });
+  Sleep(kConditionsPoll);
+  return absl::OkStatus();
+}
+
+}  // namespace choir::node

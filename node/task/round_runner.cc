@@ -1,0 +1,358 @@
+#include "node/task/round_runner.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/hex.h"
+#include "base/status_macros.h"
+#include "engine/lora/gguf_adapter.h"
+#include "node/task/adapter_library.h"
+#include "node/task/blob_fetcher.h"
+#include "node/task/ledger.h"
+#include "node/task/round_counter.h"
+#include "node/task/session_driver.h"
+#include "node/worker/worker_process.h"
+#include "proto/trust/session_trust.h"
+#include "secure-agg/core/abort_reason.h"
+
+namespace choir::node {
+namespace {
+
+constexpr absl::Duration kWorkerGrace = absl::Seconds(20);  // to write its checkpoint
+constexpr absl::Duration kWorkerPoll = absl::Milliseconds(100);
+constexpr absl::Duration kConditionsPoll = absl::Seconds(5);
+constexpr int kWorkerTries = 3;
+constexpr absl::Duration kFirstRetry = absl::Milliseconds(200);
+constexpr absl::Duration kLastRetry = absl::Seconds(10);
+
+// Repeats a call that fails in passing, with growing pauses. CANCELLED when the daemon is to stop.
+absl::Status Insist(const std::function<bool(absl::Duration)>& sleep,
+                    const std::function<absl::Status()>& attempt) {
+  absl::Duration pause = kFirstRetry;
+  for (;;) {
+    const absl::Status status = attempt();
+    if (status.ok() || !IsPassing(status)) return status;
+    if (!sleep(pause)) return absl::CancelledError("stopping");
+    pause = std::min(2 * pause, kLastRetry);
+  }
+}
+
+// Micro-batches that the rounds before this version have used.
+uint64_t MicroBatchesBefore(const CheckedTask& task) {
+  const v1::TrainingSpec& training = task.config.training();
+  return task.task.adapter_version() * training.local_steps() * training.batch();
+}
+
+}  // namespace
+
+RoundRunner::RoundRunner(const RoundParts& parts) : parts_(parts), work_(parts.home.Work()) {}
+
+void RoundRunner::Show(const char* state, const std::string& detail) {
+  parts_.board.Update([&](NodeStatus& status) {
+    status.state = state;
+    status.detail = detail;
+    status.run_id = task_.config.run_id();
+    status.round = task_.task.round();
+  });
+}
+
+absl::Status RoundRunner::Run(const v1::CheckInResponse::Task& offer) {
+  absl::StatusOr<CheckedTask> checked =
+      CheckTask(offer, parts_.identity.manifest(), parts_.clock.Now());
+  absl::Status status = checked.status();
+  if (checked.ok()) {
+    task_ = *std::move(checked);
+    status = RunChecked();
+  }
+  if (absl::IsCancelled(status) && !secagg::ReasonOf(status).has_value()) return status;
+  CHOIR_FAILPOINT("node-round-over");
+  CHOIR_RETURN_IF_ERROR(work_.Finish());
+  return status;
+}
+
+absl::Status RoundRunner::RunChecked() {
+  CHOIR_RETURN_IF_ERROR(AllowsRun(parts_.policy, task_.config, parts_.board.allowed_runs()));
+  CHOIR_RETURN_IF_ERROR(Fetch());
+  CHOIR_FAILPOINT("node-fetched");
+  CHOIR_RETURN_IF_ERROR(Train());
+  CHOIR_FAILPOINT("node-trained");
+  return Aggregate();
+}
+
+absl::Status RoundRunner::Fetch() {
+  Show("fetching", "adapter");
+  if (!work_.HasAdapter()) {
+    CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [this] {
+      return FetchBlobToFile(parts_.client, task_.adapter_digest, task_.task.adapter_bytes(),
+                             work_.AdapterPath(), [](uint64_t, uint64_t) {});
+    }));
+  }
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter,
+                         engine::ReadGgufAdapter(work_.AdapterPath()));
+  CHOIR_RETURN_IF_ERROR(CheckTaskAdapter(task_, adapter));
+  return FetchModel();
+}
+
+absl::Status RoundRunner::FetchModel() {
+  parts_.models.Refresh();
+  if (parts_.models.Find(task_.base_model_digest).has_value()) return absl::OkStatus();
+  const uint64_t size = task_.config.base_model_bytes();
+  CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [this, size] {
+    return FetchBlobToFile(
+        parts_.client, task_.base_model_digest, size,
+        parts_.models.DownloadPath(task_.base_model_digest), [this](uint64_t done, uint64_t total) {
+          Show("fetching", fmt::format("base model, {} of {} MiB", done >> 20, total >> 20));
+        });
+  }));
+  parts_.models.Refresh();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Job> RoundRunner::MakeJob() const {
+  const std::optional<std::string> model = parts_.models.Find(task_.base_model_digest);
+  if (!model.has_value()) return absl::NotFoundError("the base model is gone");
+  const v1::TrainingSpec& training = task_.config.training();
+  const bool windows = training.packing() == "windows";
+  Job job;
+  job.model_path = *model;
+  job.adapter_path = work_.AdapterPath();
+  job.data_folder = parts_.policy.data_folder;
+  job.trained_factors = task_.task.trained_factors();
+  job.local_steps = training.local_steps();
+  job.local_epochs = training.local_epochs();
+  job.learning_rate = training.learning_rate();
+  job.weight_decay = training.weight_decay();
+  job.context_tokens = training.context_tokens();
+  job.batch = training.batch();
+  job.max_gradient_norm = training.max_gradient_norm();
+  job.packing = training.packing().empty() ? "packed" : training.packing();
+  job.train_on = training.train_on().empty() ? "all" : training.train_on();
+  job.compute = training.compute().empty() ? "auto" : training.compute();
+  // Windows are read in order, on from the last version; documents are shuffled anew each version.
+  job.seed = training.seed() + (windows ? 0 : task_.task.adapter_version());
+  job.skip_micro_batches = windows ? MicroBatchesBefore(task_) : 0;
+  job.backend = parts_.policy.backend;
+  job.threads = parts_.policy.threads;
+  job.niceness = parts_.policy.niceness;
+  job.max_memory_bytes = parts_.policy.max_memory_bytes;
+  return job;
+}
+
+absl::Status RoundRunner::Train() {
+  if (ReadJobResult(work_.JobPath()).ok()) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const Job job, MakeJob());
+  CHOIR_RETURN_IF_ERROR(WriteJob(work_.JobPath(), job));
+  // A worker that is killed (memory, a lost device) goes on from its checkpoint, but not for ever.
+  absl::Status status;
+  for (int i = 0; i < kWorkerTries; ++i) {
+    status = RunWorker();
+    if (status.ok() || !absl::IsUnavailable(status)) return status;
+    spdlog::warn("worker_died run={} round={} try={} problem=\"{}\"", task_.config.run_id(),
+                 task_.task.round(), i + 1, std::string(status.message()));
+  }
+  return absl::InternalError(
+      fmt::format("training failed {} times: {}", kWorkerTries, std::string(status.message())));
+}
+
+absl::Status RoundRunner::KeepLease(const JobProgress& progress, absl::Time& next_report) {
+  const absl::Time now = absl::Now();
+  parts_.board.Update([&progress](NodeStatus& status) {
+    status.step = progress.step;
+    status.total_steps = progress.total_steps;
+    status.loss = progress.loss;
+    status.tokens_per_second = progress.tokens_per_second;
+  });
+  if (now < next_report) return absl::OkStatus();
+  v1::ProgressRequest request;
+  request.set_run_id(task_.config.run_id());
+  request.set_round(task_.task.round());
+  request.set_lease_id(task_.task.lease_id());
+  request.set_steps_done(progress.step);
+  request.set_steps_total(progress.total_steps);
+  const absl::StatusOr<v1::ProgressResponse> answer = parts_.client.ReportProgress(request);
+  if (!answer.ok() && !IsPassing(answer.status())) return answer.status();
+  next_report = now + absl::Milliseconds(
+                          answer.ok() ? std::clamp(answer->next_report_ms(), 200u, 60000u) : 1000);
+  return absl::OkStatus();
+}
+
+absl::Status RoundRunner::RunWorker() {
+  for (absl::Status allowed = parts_.allowed_now(); !allowed.ok(); allowed = parts_.allowed_now()) {
+    Show("paused", std::string(allowed.message()));
+    if (!parts_.sleep(kConditionsPoll)) return absl::CancelledError("stopping");
+  }
+  Show("training", "");
+  CHOIR_ASSIGN_OR_RETURN(WorkerProcess worker,
+                         WorkerProcess::Start(parts_.program, work_.JobPath()));
+  absl::Time next_report = absl::InfinitePast();
+  absl::Time kill_at = absl::InfiniteFuture();
+  bool stopping = false;
+  for (;;) {
+    const std::optional<JobProgress> progress = worker.WaitForProgress(kWorkerPoll);
+    if (progress.has_value()) {
+      CHOIR_FAILPOINT("node-training");
+      CHOIR_RETURN_IF_ERROR(KeepLease(*progress, next_report));
+    }
+    if (const std::optional<WorkerExit> exit = worker.Poll(); exit.has_value()) {
+      if (exit->finished) return absl::OkStatus();
+      if (exit->stopped) return stopping ? absl::CancelledError("stopping") : RunWorker();
+      return exit->problem.starts_with("killed") ? absl::UnavailableError(exit->problem)
+                                                 : absl::FailedPreconditionError(exit->problem);
+    }
+    stopping = stopping || !parts_.sleep(absl::ZeroDuration());
+    if ((stopping || !parts_.allowed_now().ok()) && kill_at == absl::InfiniteFuture()) {
+      worker.AskToStop();
+      kill_at = absl::Now() + kWorkerGrace;
+    }
+    if (absl::Now() > kill_at) worker.Kill();
+  }
+}
+
+absl::StatusOr<std::string> RoundRunner::WaitForCohort() {
+  v1::JoinCohortRequest request;
+  request.set_run_id(task_.config.run_id());
+  request.set_round(task_.task.round());
+  request.set_lease_id(task_.task.lease_id());
+  for (;;) {
+    Show("waiting", "for a cohort");
+    v1::JoinCohortResponse answer;
+    CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [&]() -> absl::Status {
+      absl::StatusOr<v1::JoinCohortResponse> joined = parts_.client.JoinCohort(request);
+      if (joined.ok()) answer = *std::move(joined);
+      return joined.status();
+    }));
+    CHOIR_FAILPOINT("node-joined");
+    if (!answer.session_config().empty()) return answer.session_config();
+    if (!parts_.sleep(absl::Milliseconds(std::min(answer.wait_ms(), 20000u)))) {
+      return absl::CancelledError("stopping");
+    }
+  }
+}
+
+absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
+    const std::string& config, const secagg::Signer& signer,
+    const secagg::DeviceVerifier& verifier) {
+  secagg::ClientPolicyOptions options;
+  options.min_cohort = parts_.policy.min_cohort;
+  CHOIR_ASSIGN_OR_RETURN(const secagg::ClientPolicy policy, secagg::ClientPolicy::Create(options));
+  CHOIR_ASSIGN_OR_RETURN(
+      const trust::PublicKey coordinator_key,
+      trust::PublicKeyFrom(AsBytes(parts_.identity.manifest().coordinator_key())));
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter,
+                         engine::ReadGgufAdapter(work_.AdapterPath()));
+  secagg::ClientContext context;
+  context.self = parts_.identity.node_id();
+  context.coordinator_key = coordinator_key;
+  context.federation_id = parts_.identity.manifest().federation_id();
+  context.run_id = task_.config.run_id();
+  context.round = task_.task.round();
+  context.base_hash = task_.base_model_digest;
+  context.adapter_hash = task_.adapter_digest;
+  context.lora_digest = trust::WorkDigest(task_.run_config_digest, task_.task.trained_factors());
+  context.delta_length = engine::CountFactors(adapter, task_.factors);
+  CHOIR_ASSIGN_OR_RETURN(context.last_round_counter, ReadRoundCounter(parts_.home.RoundCounter()));
+  context.now = parts_.clock.Now();
+  SecretBytes<32> seed;
+  parts_.random.Fill(seed.ExposeMutable());
+  CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session,
+                         secagg::ClientSession::Start(AsBytes(config), context, policy, signer,
+                                                      verifier, std::move(seed)));
+  CHOIR_RETURN_IF_ERROR(RaiseRoundCounter(parts_.home.RoundCounter(), session.round_counter()));
+  CHOIR_FAILPOINT("node-session-started");
+  return session;
+}
+
+absl::StatusOr<secagg::ClientSession> RoundRunner::OpenSession(
+    const secagg::Signer& signer, const secagg::DeviceVerifier& verifier) {
+  CHOIR_ASSIGN_OR_RETURN(const std::optional<std::vector<uint8_t>> journal, work_.LoadJournal());
+  if (journal.has_value()) return secagg::ClientSession::Restore(*journal, signer, verifier);
+  CHOIR_ASSIGN_OR_RETURN(const std::string config, WaitForCohort());
+  return StartSession(config, signer, verifier);
+}
+
+// Sends the delta through sessions until one has it, or none may any more.
+absl::Status RoundRunner::Aggregate() {
+  const trust::SessionSigner signer(parts_.identity.device_key());
+  const trust::SessionVerifier verifier(parts_.identity.manifest(), parts_.clock.Now());
+  CHOIR_ASSIGN_OR_RETURN(const JobResult result, ReadJobResult(work_.JobPath()));
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> delta, ReadJobDelta(work_.JobPath()));
+  const secagg::ClientValues values{.delta = delta,
+                                    .examples = result.examples,
+                                    .loss_sum = result.loss_sum,
+                                    .token_count = result.tokens,
+                                    .extras = {}};
+  for (;;) {
+    CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session, OpenSession(signer, verifier));
+    const std::string session_hex = HexEncode(session.session_id());
+    Show("aggregating", session_hex);
+    SessionDriver driver(parts_.client, work_, values, parts_.sleep);
+    CHOIR_ASSIGN_OR_RETURN(const SessionOutcome outcome, driver.Run(std::move(session)));
+    if (outcome.input_spent) return Settle(session_hex, outcome);
+    const bool may_try_again = absl::IsAborted(outcome.ended);
+    if (!may_try_again) return outcome.ended;
+    spdlog::info("session_over run={} round={} reason=\"{}\"", task_.config.run_id(),
+                 task_.task.round(), std::string(outcome.ended.message()));
+    CHOIR_RETURN_IF_ERROR(work_.DropJournal());
+  }
+}
+
+// The masked input has left: whatever comes of it, the delta is spent, and the owner's ledger says
+// so.
+absl::Status RoundRunner::Settle(const std::string& session_hex, const SessionOutcome& outcome) {
+  absl::Status status = outcome.ended;
+  if (outcome.in_the_sum) status = AwaitResult();
+  if (absl::IsCancelled(status) && !secagg::ReasonOf(status).has_value()) return status;
+  CHOIR_ASSIGN_OR_RETURN(const bool noted, LedgerHasSession(parts_.home.Ledger(), session_hex));
+  if (!noted) {
+    const LedgerEntry entry{.time = parts_.clock.Now(),
+                            .run_id = task_.config.run_id(),
+                            .round = task_.task.round(),
+                            .session_hex = session_hex,
+                            .masked_bytes = outcome.masked_bytes,
+                            .outcome = status.ok() ? "in the sum" : std::string(status.message())};
+    CHOIR_RETURN_IF_ERROR(AppendToLedger(parts_.home.Ledger(), entry));
+  }
+  return status;
+}
+
+// The published result must be the one that this node helped to open.
+absl::Status RoundRunner::AwaitResult() {
+  CHOIR_ASSIGN_OR_RETURN(const std::optional<std::vector<uint8_t>> journal, work_.LoadJournal());
+  if (!journal.has_value()) return absl::DataLossError("the session's journal is gone");
+  const trust::SessionSigner signer(parts_.identity.device_key());
+  const trust::SessionVerifier verifier(parts_.identity.manifest(), parts_.clock.Now());
+  CHOIR_ASSIGN_OR_RETURN(const secagg::ClientSession session,
+                         secagg::ClientSession::Restore(*journal, signer, verifier));
+  const std::string session_id(AsChars(session.session_id()));
+  constexpr auto kLast = static_cast<uint32_t>(trust::SessionStage::kSurvivorSignatures);
+  for (;;) {
+    v1::SessionBroadcast broadcast;
+    CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [&]() -> absl::Status {
+      absl::StatusOr<v1::SessionBroadcast> answer = parts_.client.PollSession(session_id, kLast);
+      if (answer.ok()) broadcast = *std::move(answer);
+      return answer.status();
+    }));
+    if (!broadcast.aborted_reason().empty()) {
+      const auto reason = secagg::AbortReasonFromName(broadcast.aborted_reason())
+                              .value_or(secagg::AbortReason::kCancelled);
+      return secagg::Refusal(absl::StatusCode::kAborted, reason, "the round was abandoned");
+    }
+    if (broadcast.has_message()) {
+      CHOIR_ASSIGN_OR_RETURN(const secagg::RoundResult result,
+                             secagg::DecodeRoundResult(AsBytes(broadcast.message().body())));
+      return session.CheckResult(result);
+    }
+    if (!parts_.sleep(absl::Milliseconds(std::min(broadcast.wait_ms(), 20000u)))) {
+      return absl::CancelledError("stopping");
+    }
+  }
+}
+
+}  // namespace choir::node

@@ -1,0 +1,124 @@
+#include "node/task/task_check.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "proto/trust/documents.h"
+#include "secure-agg/core/adapter_check.h"
+
+namespace choir::node {
+namespace {
+
+constexpr uint64_t kMaxModelBytes = uint64_t{1} << 40;
+constexpr uint64_t kMaxAdapterBytes = uint64_t{4} << 30;
+constexpr uint32_t kMaxContextTokens = 1u << 17;
+constexpr uint32_t kMaxSteps = 1u << 20;
+
+absl::StatusOr<Digest> DigestField(const std::string& bytes, std::string_view what) {
+  Digest digest;
+  if (bytes.size() != digest.size()) {
+    return absl::InvalidArgumentError(
+        fmt::format("the task's {} has {} bytes instead of {}", what, bytes.size(), digest.size()));
+  }
+  std::copy(bytes.begin(), bytes.end(), digest.begin());
+  return digest;
+}
+
+absl::Status CheckAgreement(const CheckedTask& checked, const v1::Manifest& manifest) {
+  const v1::RunConfig& config = checked.config;
+  const v1::RoundTask& task = checked.task;
+  if (config.federation_id() != manifest.federation_id() ||
+      task.federation_id() != manifest.federation_id() ||
+      checked.version.federation_id() != manifest.federation_id()) {
+    return absl::PermissionDeniedError("the task belongs to another federation");
+  }
+  if (task.run_id() != config.run_id() || checked.version.run_id() != config.run_id()) {
+    return absl::PermissionDeniedError("the task's documents speak of different runs");
+  }
+  if (task.run_config_digest() != AsChars(checked.run_config_digest)) {
+    return absl::PermissionDeniedError(
+        "the run's configuration is not the one that the task names");
+  }
+  if (checked.version.adapter_digest() != task.adapter_digest() ||
+      checked.version.version() != task.adapter_version()) {
+    return absl::PermissionDeniedError("the adapter version is not the one that the task names");
+  }
+  const auto& allowed = manifest.base_model_digests();
+  if (!allowed.empty() &&
+      std::find(allowed.begin(), allowed.end(), config.base_model_digest()) == allowed.end()) {
+    return absl::PermissionDeniedError("the federation's manifest does not allow this base model");
+  }
+  if (config.aggregation().min_cohort() < manifest.min_cohort()) {
+    return absl::PermissionDeniedError(
+        fmt::format("the run allows cohorts of {}, the federation's manifest wants {}",
+                    config.aggregation().min_cohort(), manifest.min_cohort()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRanges(const CheckedTask& checked) {
+  const v1::TrainingSpec& training = checked.config.training();
+  if (checked.config.base_model_bytes() == 0 ||
+      checked.config.base_model_bytes() > kMaxModelBytes || checked.task.adapter_bytes() == 0 ||
+      checked.task.adapter_bytes() > kMaxAdapterBytes) {
+    return absl::InvalidArgumentError("the task's file sizes make no sense");
+  }
+  if (training.context_tokens() == 0 || training.context_tokens() > kMaxContextTokens ||
+      training.local_steps() > kMaxSteps || training.local_epochs() > kMaxSteps ||
+      (training.local_steps() == 0 && training.local_epochs() == 0) || training.batch() == 0 ||
+      training.batch() > kMaxSteps || !(training.learning_rate() > 0)) {
+    return absl::InvalidArgumentError("the task's training settings are out of range");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<CheckedTask> CheckTask(const v1::CheckInResponse::Task& offer,
+                                      const v1::Manifest& manifest, absl::Time now) {
+  CHOIR_ASSIGN_OR_RETURN(const trust::PublicKey key,
+                         trust::PublicKeyFrom(AsBytes(manifest.coordinator_key())));
+  CheckedTask checked;
+  CHOIR_ASSIGN_OR_RETURN(checked.task,
+                         trust::OpenAs<v1::RoundTask>(offer.task(), trust::kTaskDomain, key));
+  CHOIR_ASSIGN_OR_RETURN(checked.config,
+                         trust::OpenAs<v1::RunConfig>(offer.run_config(), trust::kRunDomain, key));
+  CHOIR_ASSIGN_OR_RETURN(checked.version, trust::OpenAs<v1::AdapterVersion>(
+                                              offer.adapter_version(), trust::kAdapterDomain, key));
+  checked.run_config_digest = trust::DocumentDigest(offer.run_config());
+  CHOIR_RETURN_IF_ERROR(CheckAgreement(checked, manifest));
+  CHOIR_RETURN_IF_ERROR(CheckRanges(checked));
+  if (absl::FromUnixSeconds(checked.task.not_after_unix_s()) < now ||
+      absl::FromUnixSeconds(checked.config.not_after_unix_s()) < now) {
+    return absl::PermissionDeniedError("the task has expired");
+  }
+  CHOIR_ASSIGN_OR_RETURN(checked.base_model_digest,
+                         DigestField(checked.config.base_model_digest(), "base model"));
+  CHOIR_ASSIGN_OR_RETURN(checked.adapter_digest,
+                         DigestField(checked.task.adapter_digest(), "adapter"));
+  CHOIR_ASSIGN_OR_RETURN(checked.factors,
+                         engine::ParseTrainedFactors(checked.task.trained_factors()));
+  return checked;
+}
+
+absl::Status CheckTaskAdapter(const CheckedTask& task, const engine::Adapter& adapter) {
+  CHOIR_RETURN_IF_ERROR(engine::ValidateAdapter(adapter));
+  if (adapter.architecture != task.config.architecture()) {
+    return absl::InvalidArgumentError(
+        fmt::format("the adapter is for architecture {}, the run for {}", adapter.architecture,
+                    task.config.architecture()));
+  }
+  if (adapter.ParameterCount() != task.config.num_values()) {
+    return absl::InvalidArgumentError(fmt::format("the adapter has {} values, the run {}",
+                                                  adapter.ParameterCount(),
+                                                  task.config.num_values()));
+  }
+  std::vector<secagg::LoraFactors> modules;
+  for (const engine::LoraPair& pair : adapter.pairs) modules.push_back({pair.a, pair.b});
+  return secagg::CheckAdapter(modules);
+}
+
+}  // namespace choir::node

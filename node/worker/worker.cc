@@ -1,0 +1,170 @@
+#include "node/worker/worker.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/status_macros.h"
+#include "engine/backend/registry.h"
+#include "engine/lora/factors.h"
+#include "engine/lora/gguf_adapter.h"
+#include "engine/model/device_model.h"
+#include "engine/model/model.h"
+#include "engine/model/model_plan.h"
+#include "engine/train/trainer.h"
+#include "node/worker/job.h"
+#include "node/worker/worker_exit_code.h"
+
+namespace choir::node {
+namespace {
+
+// Often enough that a killed worker loses little, seldom enough that writing costs nothing.
+constexpr int64_t kCheckpointEverySteps = 10;
+
+volatile sig_atomic_t stop_requested = 0;
+
+void OnTerminate(int) {
+  stop_requested = 1;
+}
+
+// A worker without its daemon has nobody to report to.
+void EndWithTheDaemon() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  struct sigaction action {};
+  action.sa_handler = &OnTerminate;
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::signal(SIGINT, SIG_IGN);  // Ctrl-C at a terminal is for the daemon, which then asks the worker
+}
+
+absl::StatusOr<engine::Compute> ParseCompute(const std::string& name) {
+  if (name == "auto") return engine::Compute::kAuto;
+  if (name == "f32") return engine::Compute::kF32;
+  if (name == "bf16") return engine::Compute::kBf16;
+  return absl::InvalidArgumentError(fmt::format("compute \"{}\": use auto, f32 or bf16", name));
+}
+
+absl::StatusOr<engine::TrainConfig> TrainConfigOf(const Job& job) {
+  engine::TrainConfig config;
+  config.steps = job.local_steps;
+  config.epochs = job.local_epochs;
+  config.context_tokens = job.context_tokens;
+  config.micro_batches = job.batch;
+  config.schedule.peak = job.learning_rate;
+  config.adamw.weight_decay = job.weight_decay;
+  config.max_gradient_norm = job.max_gradient_norm;
+  CHOIR_ASSIGN_OR_RETURN(config.factors, engine::ParseTrainedFactors(job.trained_factors));
+  CHOIR_ASSIGN_OR_RETURN(config.compute, ParseCompute(job.compute));
+  return config;
+}
+
+absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Model& model) {
+  engine::DatasetOptions reading;
+  reading.skip_bad_lines = true;  // one bad line of the owner's must not keep the device out
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<engine::Example> examples,
+                         engine::ReadExamples(job.data_folder, reading));
+  engine::TrainingDataOptions options;
+  CHOIR_ASSIGN_OR_RETURN(options.packing, engine::ParsePacking(job.packing));
+  CHOIR_ASSIGN_OR_RETURN(options.train_on, engine::ParseTrainOn(job.train_on));
+  options.context_tokens = job.context_tokens;
+  options.shuffle = options.packing == engine::Packing::kPacked;
+  options.seed = job.seed;
+  CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
+                         engine::PrepareTrainingData(examples, model.tokenizer(), options));
+  engine::SkipMicroBatches(data.packer, job.skip_micro_batches);
+  return data;
+}
+
+absl::Status CheckMemory(const Job& job, const engine::Model& model, const engine::Adapter& adapter,
+                         const engine::TrainConfig& config) {
+  engine::TrainGraphOptions options;
+  options.tokens = config.context_tokens;
+  options.factors = config.factors;
+  CHOIR_ASSIGN_OR_RETURN(const engine::ModelPlan plan,
+                         engine::PlanForTraining(model, engine::LayoutOf(adapter), options));
+  if (job.max_memory_bytes == 0 || plan.total_bytes() <= job.max_memory_bytes) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(fmt::format("training needs {} MiB, the device allows {} MiB",
+                                                  plan.total_bytes() >> 20,
+                                                  job.max_memory_bytes >> 20));
+}
+
+absl::Status Resume(engine::Trainer& trainer, const std::string& checkpoint) {
+  const absl::StatusOr<engine::TrainState> state = engine::ReadTrainState(checkpoint);
+  if (absl::IsNotFound(state.status())) return absl::OkStatus();
+  if (!state.ok()) return state.status();
+  return trainer.Restore(*state);
+}
+
+absl::Status Finish(const std::string& folder, const engine::Trainer& trainer,
+                    const engine::Adapter& start, engine::TrainedFactors factors,
+                    uint64_t documents) {
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter trained, trainer.CurrentAdapter());
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter delta, engine::Subtract(trained, start));
+  const engine::TrainMetrics metrics = trainer.metrics();
+  const JobResult result{.examples = documents,
+                         .tokens = metrics.tokens,
+                         .loss_sum = metrics.mean_loss * static_cast<double>(metrics.tokens),
+                         .steps = static_cast<uint64_t>(metrics.steps),
+                         .mean_loss = metrics.mean_loss};
+  return WriteJobResult(folder, result, engine::FlattenFactors(delta, factors));
+}
+
+void PrintProgress(const engine::StepReport& report) {
+  const JobProgress progress{.step = static_cast<uint32_t>(report.step),
+                             .total_steps = static_cast<uint32_t>(report.total_steps),
+                             .loss = report.loss,
+                             .tokens_per_second = report.tokens_per_second};
+  fmt::print("{}\n", ProgressLine(progress));
+  std::fflush(stdout);
+  CHOIR_FAILPOINT("worker-step");
+}
+
+absl::Status Train(const std::string& folder) {
+  CHOIR_ASSIGN_OR_RETURN(const Job job, ReadJob(folder));
+  ::setpriority(PRIO_PROCESS, 0, job.niceness);
+  CHOIR_ASSIGN_OR_RETURN(const engine::Model model, engine::Model::Open(job.model_path));
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, engine::ReadGgufAdapter(job.adapter_path));
+  CHOIR_RETURN_IF_ERROR(engine::CheckAdapterFits(start, model.LoraTargets()));
+  CHOIR_ASSIGN_OR_RETURN(const engine::TrainConfig config, TrainConfigOf(job));
+  CHOIR_RETURN_IF_ERROR(CheckMemory(job, model, start, config));
+  CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data, LoadData(job, model));
+  const uint64_t documents = data.documents;
+
+  engine::BackendOptions backend_options;
+  backend_options.num_threads = job.threads;
+  CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Backend> backend,
+                         engine::CreateBackend(job.backend, backend_options));
+  CHOIR_ASSIGN_OR_RETURN(const engine::DeviceModel weights,
+                         engine::DeviceModel::Load(*backend, model));
+  const engine::Trainer::Parts parts{model, model.Sha256(), *backend, weights, start};
+  CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Trainer> trainer,
+                         engine::Trainer::Create(parts, config, std::move(data)));
+  const std::string checkpoint = folder + "/checkpoint";
+  CHOIR_RETURN_IF_ERROR(Resume(*trainer, checkpoint));
+  const engine::TrainHooks hooks{.on_step = &PrintProgress,
+                                 .should_stop = [] { return stop_requested != 0; }};
+  CHOIR_RETURN_IF_ERROR(trainer->Run(hooks, {checkpoint, kCheckpointEverySteps}, SystemClock()));
+  return Finish(folder, *trainer, start, config.factors, documents);
+}
+
+}  // namespace
+
+int RunWorker(const std::string& folder) {
+  EndWithTheDaemon();
+  const absl::Status status = Train(folder);
+  if (status.ok()) return kWorkerFinished;
+  if (absl::IsCancelled(status)) return kWorkerStopped;
+  fmt::print(stderr, "{}\n", std::string(status.message()));
+  return kWorkerFailed;
+}
+
+}  // namespace choir::node
