@@ -8,6 +8,7 @@ highest score is merged, leftmost first, until none is left; characters outside 
 
 import collections
 import heapq
+import math
 
 SPACE = "\u2581"
 UNKNOWN, BOS, EOS = 0, 1, 2
@@ -34,18 +35,18 @@ class Tokenizer:
         return cls(metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.scores"],
                    metadata["tokenizer.ggml.token_type"], metadata.get("tokenizer.ggml.add_space_prefix", True))
 
-    def encode(self, text):
-        """Token ids without BOS or EOS."""
+    def encode(self, text, skip_merge=lambda: False):
+        """Token ids without BOS or EOS. skip_merge may refuse merges: BPE-dropout (Provilkov et al. 2020)."""
         if not text:
             return []
         text = (" " + text if self.add_space_prefix else text).replace(" ", SPACE)
         ids = []
-        for symbol in self._merge(list(text)):
+        for symbol in self._merge(list(text), skip_merge):
             token = self._mergeable.get(symbol)
             ids += [token] if token is not None else [self._byte_ids[b] for b in symbol.encode("utf-8")]
         return ids
 
-    def _merge(self, symbols):
+    def _merge(self, symbols, skip_merge):
         count = len(symbols)
         before, after = list(range(-1, count - 1)), list(range(1, count + 1))
         heap = []
@@ -55,7 +56,7 @@ class Tokenizer:
                 return
             joined = symbols[left] + symbols[right]
             token = self._mergeable.get(joined)
-            if token is not None:
+            if token is not None and not skip_merge():
                 heapq.heappush(heap, (-self.scores[token], left, right, joined))
 
         for left in range(count - 1):
@@ -128,7 +129,8 @@ def train(texts, vocab_size, alphabet):
     counts = _word_counts(texts)
     characters = sorted(set(alphabet) | {SPACE} | {c for word in counts for c in word if c != "\n"})
     merge_count = vocab_size - FIRST_BYTE - 256 - len(characters)
-    words = [(list(word), count) for word, count in sorted(counts.items()) if len(word) > 1]
+    # Square roots keep the few words that generated texts repeat from taking every merge.
+    words = [(list(word), math.isqrt(count)) for word, count in sorted(counts.items()) if len(word) > 1]
     merges = []
     while len(merges) < merge_count:
         pairs = _count_pairs(words)
