@@ -16,129 +16,27 @@ namespace {
 // says so.
 class CrashingSession {
  public:
-  CrashingSession(const TestCohort& cohort, bool crash, SnapshotKind kind)
-      : cohort_(cohort), crash_(crash), kind_(kind), journals_(cohort.nodes.size()) {
-    snapshot_ = ServerSession::Open(cohort.config, cohort.authority).value().Snapshot(kind_);
-    live_.emplace(ServerSession::Open(cohort.config, cohort.authority).value());
-  }
-
+  CrashingSession(const TestCohort& cohort, bool crash, SnapshotKind kind);
   // All that both sides said, in order: what a crash must not change.
-  std::vector<std::vector<uint8_t>> Run() {
-    for (size_t i = 0; i < journals_.size(); ++i) {
-      ClientSession session = cohort_.StartClient(i).value();
-      const auto message = Persist(i, session.CurrentStep());
-      if (!crash_) clients_.emplace(i, std::move(session));
-      Told(Server().AddAdvertiseKeys(cohort_.nodes[i].identity, message));
-    }
-    Close();
-    Stage([](ClientSession& node, auto bytes) { return node.HandleKeyList(bytes); },
-          &ServerSession::AddShareKeys);
-    Close();
-    for (size_t i = 0; i < journals_.size(); ++i) Input(i);
-    Close();
-    Stage([](ClientSession& node, auto bytes) { return node.HandleSurvivorList(bytes); },
-          &ServerSession::AddConsistencySignature);
-    Close();
-    Stage([](ClientSession& node, auto bytes) { return node.HandleSurvivorSignatures(bytes); },
-          &ServerSession::AddUnmaskShares);
-    Close();
-    EXPECT_EQ(Server().stage(), crash_ && kind_ == SnapshotKind::kStateOnly
-                                    ? ServerStage::kUnmasking
-                                    : ServerStage::kDone);
-    return said_;
-  }
-
+  std::vector<std::vector<uint8_t>> Run();
   // The sum; where the snapshot left it out, it is computed again from the spools.
-  SessionSum Sum() {
-    ServerSession& server = Server();
-    if (server.stage() == ServerStage::kUnmasking) {
-      EXPECT_TRUE(server.CloseStage().ok());
-    }
-    return std::move(server).TakeSum().value();
-  }
+  SessionSum Sum();
 
  private:
   using Handler = std::function<absl::StatusOr<Step>(ClientSession&, std::span<const uint8_t>)>;
   using Add = absl::Status (ServerSession::*)(const NodeId&, std::span<const uint8_t>);
 
-  ServerSession& Server() {
-    if (!crash_) return *live_;
-    live_.emplace(ServerSession::Restore(snapshot_, cohort_.authority).value());
-    for (const NodeId& id : live_->InputsToReplay()) {
-      EXPECT_FALSE(live_->CloseStage().ok());
-      EXPECT_TRUE(live_->AddInput(id, headers_[id], spools_[id]).ok());
-    }
-    return *live_;
-  }
-  void Told(const absl::Status& status) {
-    EXPECT_TRUE(status.ok()) << status.ToString();
-    snapshot_ = live_->Snapshot(kind_);
-  }
+  // The coordinator and a node as they live now: reborn if there are crashes.
+  ServerSession& Server();
+  ClientSession Node(size_t i);
+  // After a message to the coordinator, or a stage of it: what it makes durable.
+  void Told(const absl::Status& status);
   void Close() { Told(Server().CloseStage()); }
-
-  ClientSession Node(size_t i) {
-    if (!crash_) {
-      ClientSession session = std::move(clients_.at(i));
-      clients_.erase(i);
-      return session;
-    }
-    ClientSession session =
-        ClientSession::Restore(journals_[i], *cohort_.nodes[i].signer, cohort_.authority).value();
-    // After the crash the identical message is there to be sent again.
-    const std::vector<uint8_t> again = Sent(session.CurrentStep());
-    EXPECT_EQ(again, last_[i]);
-    return session;
-  }
-  std::vector<uint8_t> Persist(size_t i, absl::StatusOr<Step> step) {
-    EXPECT_TRUE(step.ok()) << step.status().ToString();
-    std::vector<uint8_t> message = std::move(*step)
-                                       .Release([&](std::span<const uint8_t> journal) {
-                                         journals_[i].assign(journal.begin(), journal.end());
-                                         return absl::OkStatus();
-                                       })
-                                       .value();
-    said_.push_back(message);
-    last_[i] = message;
-    return message;
-  }
-  void Stage(const Handler& handle, Add add) {
-    for (size_t i = 0; i < journals_.size(); ++i) {
-      const NodeId& id = cohort_.nodes[i].id;
-      const std::vector<uint8_t> told = Server().MessageFor(id).value();
-      said_.push_back(told);
-      ClientSession node = Node(i);
-      const std::vector<uint8_t> message = Persist(i, handle(node, told));
-      if (!crash_) clients_.emplace(i, std::move(node));
-      Told((Server().*add)(id, message));
-    }
-  }
-  void Input(size_t i) {
-    const NodeId& id = cohort_.nodes[i].id;
-    const std::vector<uint8_t> told = Server().MessageFor(id).value();
-    said_.push_back(told);
-    ClientSession ready = Node(i);
-    Persist(i, ready.HandleShareDelivery(told));
-    if (!crash_) clients_.emplace(i, std::move(ready));
-    ClientSession masked = Node(i);
-    headers_[id] = Persist(i, masked.MaskInput(cohort_.nodes[i].values()));
-    for (uint32_t k = 0; k < masked.num_chunks(); ++k) {
-      if (crash_) {
-        masked = Node(i);
-        EXPECT_EQ(masked.num_chunks(), 0u);
-        EXPECT_EQ(Persist(i, masked.MaskInput(cohort_.nodes[i].values())), headers_[id]);
-      }
-      const auto chunk = DecodeMaskedInputChunk(masked.Chunk(k).value()).value();
-      said_.push_back(chunk.data);
-      ChunkAssembler assembler =
-          ChunkAssembler::Resume(Server().CheckInputHeader(id, headers_[id]).value(), spools_[id])
-              .value();
-      EXPECT_EQ(assembler.next(), k);
-      EXPECT_TRUE(assembler.Accept(chunk).value());
-      spools_[id].insert(spools_[id].end(), chunk.data.begin(), chunk.data.end());
-    }
-    if (!crash_) clients_.emplace(i, std::move(masked));
-    Told(Server().AddInput(id, headers_[id], spools_[id]));
-  }
+  std::vector<uint8_t> Persist(size_t i, absl::StatusOr<Step> step);
+  void Keep(size_t i, ClientSession session);
+  void Stage(const Handler& handle, Add add);
+  void Input(size_t i);
+  void SendChunk(size_t i, uint32_t sequence, ClientSession& masked);
 
   const TestCohort& cohort_;
   bool crash_;
@@ -152,6 +50,133 @@ class CrashingSession {
   std::map<NodeId, std::vector<uint8_t>> spools_;
   std::vector<std::vector<uint8_t>> said_;
 };
+
+CrashingSession::CrashingSession(const TestCohort& cohort, bool crash, SnapshotKind kind)
+    : cohort_(cohort), crash_(crash), kind_(kind), journals_(cohort.nodes.size()) {
+  live_.emplace(ServerSession::Open(cohort.config, cohort.authority).value());
+  snapshot_ = live_->Snapshot(kind_);
+}
+
+std::vector<std::vector<uint8_t>> CrashingSession::Run() {
+  for (size_t i = 0; i < journals_.size(); ++i) {
+    ClientSession session = cohort_.StartClient(i).value();
+    const auto message = Persist(i, session.CurrentStep());
+    Keep(i, std::move(session));
+    Told(Server().AddAdvertiseKeys(cohort_.nodes[i].identity, message));
+  }
+  Close();
+  Stage([](ClientSession& node, auto bytes) { return node.HandleKeyList(bytes); },
+        &ServerSession::AddShareKeys);
+  Close();
+  for (size_t i = 0; i < journals_.size(); ++i) Input(i);
+  Close();
+  Stage([](ClientSession& node, auto bytes) { return node.HandleSurvivorList(bytes); },
+        &ServerSession::AddConsistencySignature);
+  Close();
+  Stage([](ClientSession& node, auto bytes) { return node.HandleSurvivorSignatures(bytes); },
+        &ServerSession::AddUnmaskShares);
+  Close();
+  // A snapshot without the accumulator goes back to the last stage that it can go on from.
+  const bool without_sum = crash_ && kind_ == SnapshotKind::kStateOnly;
+  EXPECT_EQ(Server().stage(), without_sum ? ServerStage::kUnmasking : ServerStage::kDone);
+  return said_;
+}
+
+SessionSum CrashingSession::Sum() {
+  ServerSession& server = Server();
+  if (server.stage() == ServerStage::kUnmasking) {
+    EXPECT_TRUE(server.CloseStage().ok());
+  }
+  return std::move(server).TakeSum().value();
+}
+
+ServerSession& CrashingSession::Server() {
+  if (!crash_) return *live_;
+  live_.emplace(ServerSession::Restore(snapshot_, cohort_.authority).value());
+  for (const NodeId& id : live_->InputsToReplay()) {
+    EXPECT_FALSE(live_->CloseStage().ok());
+    EXPECT_TRUE(live_->AddInput(id, headers_[id], spools_[id]).ok());
+  }
+  return *live_;
+}
+
+ClientSession CrashingSession::Node(size_t i) {
+  if (!crash_) {
+    ClientSession session = std::move(clients_.at(i));
+    clients_.erase(i);
+    return session;
+  }
+  ClientSession session =
+      ClientSession::Restore(journals_[i], *cohort_.nodes[i].signer, cohort_.authority).value();
+  // After the crash the identical message is there to be sent again.
+  EXPECT_EQ(Sent(session.CurrentStep()), last_[i]);
+  return session;
+}
+
+void CrashingSession::Told(const absl::Status& status) {
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  snapshot_ = live_->Snapshot(kind_);
+}
+
+std::vector<uint8_t> CrashingSession::Persist(size_t i, absl::StatusOr<Step> step) {
+  EXPECT_TRUE(step.ok()) << step.status().ToString();
+  std::vector<uint8_t> message = std::move(*step)
+                                     .Release([&](std::span<const uint8_t> journal) {
+                                       journals_[i].assign(journal.begin(), journal.end());
+                                       return absl::OkStatus();
+                                     })
+                                     .value();
+  said_.push_back(message);
+  last_[i] = message;
+  return message;
+}
+
+void CrashingSession::Keep(size_t i, ClientSession session) {
+  if (!crash_) clients_.emplace(i, std::move(session));
+}
+
+void CrashingSession::Stage(const Handler& handle, Add add) {
+  for (size_t i = 0; i < journals_.size(); ++i) {
+    const NodeId& id = cohort_.nodes[i].id;
+    const std::vector<uint8_t> told = Server().MessageFor(id).value();
+    said_.push_back(told);
+    ClientSession node = Node(i);
+    const std::vector<uint8_t> message = Persist(i, handle(node, told));
+    Keep(i, std::move(node));
+    Told((Server().*add)(id, message));
+  }
+}
+
+void CrashingSession::Input(size_t i) {
+  const NodeId& id = cohort_.nodes[i].id;
+  const std::vector<uint8_t> told = Server().MessageFor(id).value();
+  said_.push_back(told);
+  ClientSession ready = Node(i);
+  Persist(i, ready.HandleShareDelivery(told));
+  Keep(i, std::move(ready));
+  ClientSession masked = Node(i);
+  headers_[id] = Persist(i, masked.MaskInput(cohort_.nodes[i].values()));
+  for (uint32_t k = 0; k < masked.num_chunks(); ++k) SendChunk(i, k, masked);
+  Keep(i, std::move(masked));
+  Told(Server().AddInput(id, headers_[id], spools_[id]));
+}
+
+void CrashingSession::SendChunk(size_t i, uint32_t sequence, ClientSession& masked) {
+  const NodeId& id = cohort_.nodes[i].id;
+  if (crash_) {
+    masked = Node(i);
+    EXPECT_EQ(masked.num_chunks(), 0u);
+    EXPECT_EQ(Persist(i, masked.MaskInput(cohort_.nodes[i].values())), headers_[id]);
+  }
+  const auto chunk = DecodeMaskedInputChunk(masked.Chunk(sequence).value()).value();
+  said_.push_back(chunk.data);
+  ChunkAssembler assembler =
+      ChunkAssembler::Resume(Server().CheckInputHeader(id, headers_[id]).value(), spools_[id])
+          .value();
+  EXPECT_EQ(assembler.next(), sequence);
+  EXPECT_TRUE(assembler.Accept(chunk).value());
+  spools_[id].insert(spools_[id].end(), chunk.data.begin(), chunk.data.end());
+}
 
 // Repeats of the same message (after a restart in kMasked) are said once in an uninterrupted
 // session.

@@ -21,7 +21,7 @@ constexpr char kVectors[] = "tests/vectors/secagg_session.txt";
 
 std::string Line(std::string_view name, std::span<const uint8_t> bytes) {
   // A long message by its hash and length: the file stays readable.
-  if (bytes.size() <= 128) return fmt::format("{} {}\n", name, HexEncode(bytes));
+  if (bytes.size() <= 512) return fmt::format("{} {}\n", name, HexEncode(bytes));
   return fmt::format("{} sha256:{} {}\n", name, DigestToHex(Sha256Of(bytes)), bytes.size());
 }
 
