@@ -18,8 +18,9 @@ namespace choir::engine::vulkan {
 class Device {
  public:
   // `index` as in ListVulkanDevices(), or -1: the best by type (discrete, integrated, virtual,
-  // software), then memory. UNAVAILABLE, NOT_FOUND (no such index).
-  static absl::StatusOr<std::unique_ptr<Device>> Open(Instance instance, int index);
+  // software), then memory. Without `may_map` device memory is never mapped, even where the CPU
+  // could see it. UNAVAILABLE, NOT_FOUND (no such index).
+  static absl::StatusOr<std::unique_ptr<Device>> Open(Instance instance, int index, bool may_map);
 
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;

@@ -86,8 +86,9 @@ absl::StatusOr<std::vector<RowTile>> KernelContext::Tiles(const TensorView& weig
   int64_t limit = std::min(max_rows, static_cast<int64_t>(room / row_bytes));
   if (work_per_row > 0) {
     // Whole tiles of the matrix product, and never fewer than one.
-    const auto by_work = static_cast<int64_t>(max_work_ / work_per_row) / 64 * 64;
-    limit = std::min(limit, std::max<int64_t>(by_work, 64));
+    constexpr int64_t kStep = 128;
+    const auto by_work = static_cast<int64_t>(max_work_ / work_per_row) / kStep * kStep;
+    limit = std::min(limit, std::max(by_work, kStep));
   }
   std::vector<RowTile> tiles;
   for (int64_t row = 0; row < all_rows;) {

@@ -91,6 +91,7 @@ class KernelContext {
   void BeginNode(const Node& node, std::vector<TensorView> inputs, std::vector<TensorView> outputs,
                  std::vector<TensorView> updates);
 
+  [[nodiscard]] const DeviceCaps& caps() const { return device_->caps(); }
   [[nodiscard]] const Attrs& attrs() const { return node_->attrs; }
   [[nodiscard]] size_t num_inputs() const { return inputs_.size(); }
   [[nodiscard]] size_t num_outputs() const { return outputs_.size(); }

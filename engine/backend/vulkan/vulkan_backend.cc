@@ -103,8 +103,9 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(const VulkanOptions
   std::shared_ptr<ValidationLog> log =
       options.validation ? std::make_shared<ValidationLog>() : nullptr;
   CHOIR_ASSIGN_OR_RETURN(Instance instance, Instance::Create(std::move(log)));
-  CHOIR_ASSIGN_OR_RETURN(std::unique_ptr<Device> opened,
-                         Device::Open(std::move(instance), options.device_index));
+  CHOIR_ASSIGN_OR_RETURN(
+      std::unique_ptr<Device> opened,
+      Device::Open(std::move(instance), options.device_index, options.map_device_memory));
   std::shared_ptr<Device> device = std::move(opened);
   CHOIR_ASSIGN_OR_RETURN(PipelineStore pipelines,
                          PipelineStore::Create(*device, options.pipeline_cache_dir));

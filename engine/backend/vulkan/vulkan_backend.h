@@ -27,6 +27,9 @@ struct VulkanOptions {
   uint64_t max_weight_binding_bytes = 0;
   // Largest allocation for frozen weights; more of them lie in several. 0: what the device can.
   uint64_t max_weight_allocation_bytes = 0;
+  // False: everything passes through staging buffers, as on a GPU with memory of its own, even
+  // where the CPU sees the device's memory. For tests.
+  bool map_device_memory = true;
 };
 
 // UNAVAILABLE if there is no Vulkan driver or device, or validation is asked for without its

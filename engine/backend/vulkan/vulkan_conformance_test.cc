@@ -20,5 +20,11 @@ TEST(VulkanConformanceTest, SmallLimitsChangeNothing) {
   RunOpConformance(*backend, {});
 }
 
+// The way of a discrete GPU, which no other test here takes on a software device.
+TEST(VulkanConformanceTest, StagingInsteadOfMappedMemoryChangesNothing) {
+  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true, .map_device_memory = false}));
+  RunOpConformance(*backend, {});
+}
+
 }  // namespace
 }  // namespace choir::engine
