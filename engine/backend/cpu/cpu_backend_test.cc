@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "gtest/gtest.h"
 
 #include "engine/backend/conformance.h"
+#include "engine/backend/cpu/dequantize.h"
 #include "engine/backend/cpu/gemm.h"
 #include "engine/graph/graph.h"
 #include "engine/quant/weight_format.h"
@@ -47,6 +49,24 @@ std::vector<float> Values(size_t count, uint32_t seed) {
     value = static_cast<float>(seed >> 8) / 8388608.0F - 1.0F;
   }
   return values;
+}
+
+TEST(DequantizeTest, VectorsGiveTheBitsOfTheFormatsOwnFunction) {
+  for (const WeightFormat* const format : AllWeightFormats()) {
+    if (format->quantize_row == nullptr) continue;
+    // Odd counts of vectors, and single elements where blocks allow them.
+    const size_t count = format->block_elements * 37;
+    std::vector<float> values = Values(count, 11);
+    values[0] = 0;
+    values[1 % count] = 6e-8F;  // a subnormal f16
+    values[2 % count] = -65504;
+    std::vector<uint8_t> blocks(format->RowBytes(count));
+    format->quantize_row(values, blocks);
+    std::vector<float> want(count), got(count);
+    format->dequantize_row(blocks, want);
+    RowDequantizerOf (*format)(blocks, got);
+    EXPECT_EQ(std::memcmp(got.data(), want.data(), count * sizeof(float)), 0) << format->name;
+  }
 }
 
 // Attention and a quantised linear layer with LoRA, forward and loss: every kind of product.

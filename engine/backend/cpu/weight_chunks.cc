@@ -17,17 +17,12 @@ int64_t RowBytes(const CpuInput& weight) {
   return static_cast<int64_t>(weight.desc.format->RowBytes(static_cast<size_t>(weight.cols())));
 }
 
-void DequantizeRow(const CpuInput& weight, int64_t row_bytes, int64_t row, float* out) {
-  weight.desc.format->dequantize_row(
-      {weight.data + row * row_bytes, static_cast<size_t>(row_bytes)},
-      {out, static_cast<size_t>(weight.cols())});
-}
-
 }  // namespace
 
 WeightChunks::WeightChunks(const CpuInput& weight, GemmType type, int64_t max_rows,
                            CpuCompiler& compiler)
     : weight_(weight),
+      rows_f32_(weight),
       type_(type),
       rows_(weight.rows()),
       cols_(weight.cols()),
@@ -55,10 +50,9 @@ const void* WeightChunks::Prepare(int64_t chunk, CpuRun& run) const {
   run.ParallelRanges(Rows(chunk), kRowsPerTask, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; ++i) {
       if (type_ == GemmType::kF32) {
-        DequantizeRow(weight_, row_bytes_, first + i, run.Get<float>(buffer_) + i * cols_);
+        rows_f32_.Row(first + i, run.Get<float>(buffer_) + i * cols_);
       } else {
-        auto* const row = run.Get<float>(row_, worker);
-        DequantizeRow(weight_, row_bytes_, first + i, row);
+        const float* const row = rows_f32_.Row(first + i, run.Get<float>(row_, worker));
         ConvertToBf16(row, run.Get<uint16_t>(buffer_) + i * cols_, static_cast<size_t>(cols_));
       }
     }
@@ -67,11 +61,15 @@ const void* WeightChunks::Prepare(int64_t chunk, CpuRun& run) const {
 }
 
 WeightRows::WeightRows(const CpuInput& weight)
-    : weight_(weight), row_bytes_(RowBytes(weight)), in_place_(IsInPlace(weight, GemmType::kF32)) {}
+    : weight_(weight),
+      dequantize_(RowDequantizerOf(*weight.desc.format)),
+      row_bytes_(RowBytes(weight)),
+      in_place_(IsInPlace(weight, GemmType::kF32)) {}
 
 const float* WeightRows::Row(int64_t row, float* buffer) const {
   if (in_place_) return weight_.f32() + row * weight_.cols();
-  DequantizeRow(weight_, row_bytes_, row, buffer);
+  dequantize_({weight_.data + row * row_bytes_, static_cast<size_t>(row_bytes_)},
+              {buffer, static_cast<size_t>(weight_.cols())});
   return buffer;
 }
 

@@ -1,17 +1,33 @@
 #ifndef CHOIR_ENGINE_BACKEND_CPU_WEIGHT_CHUNKS_H_
 #define CHOIR_ENGINE_BACKEND_CPU_WEIGHT_CHUNKS_H_
 
-// The rows of a frozen weight as operands of products, a chunk at a time: in place where the file
-// already has the product's type, else dequantised just before use into a buffer that the next
-// chunk overwrites. No full-size copy ever exists.
+// Frozen weights where they lie in the model file, as kernels read them.
 
 #include <algorithm>
 #include <cstdint>
 
 #include "engine/backend/cpu/cpu_kernel.h"
+#include "engine/backend/cpu/dequantize.h"
 
 namespace choir::engine {
 
+// Reads single rows as f32.
+class WeightRows {
+ public:
+  explicit WeightRows(const CpuInput& weight);
+  // The row where it lies, or dequantised into `buffer` (cols floats).
+  const float* Row(int64_t row, float* buffer) const;
+
+ private:
+  CpuInput weight_;
+  RowDequantizer dequantize_ = nullptr;
+  int64_t row_bytes_ = 0;
+  bool in_place_ = false;
+};
+
+// The rows of a frozen weight as operands of products, a chunk at a time: in place where the file
+// already has the product's type, else dequantised just before use into a buffer that the next
+// chunk overwrites. No full-size copy ever exists.
 class WeightChunks {
  public:
   // Chunks of at most `max_rows` rows (0: as many as fit the buffer). The buffer is at most
@@ -33,25 +49,13 @@ class WeightChunks {
   static constexpr int64_t kBufferBytes = int64_t{4} << 20;
 
   CpuInput weight_;
+  WeightRows rows_f32_;
   GemmType type_;
   int64_t rows_ = 0, cols_ = 0, chunk_rows_ = 0;
   int64_t row_bytes_ = 0;
   bool in_place_ = false;
   SharedScratch buffer_;
   WorkerScratch row_;  // one f32 row, on the way to bf16
-};
-
-// Reads single rows as f32.
-class WeightRows {
- public:
-  explicit WeightRows(const CpuInput& weight);
-  // The row where it lies, or dequantised into `buffer` (cols floats).
-  const float* Row(int64_t row, float* buffer) const;
-
- private:
-  CpuInput weight_;
-  int64_t row_bytes_ = 0;
-  bool in_place_ = false;
 };
 
 }  // namespace choir::engine
