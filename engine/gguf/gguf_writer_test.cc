@@ -91,8 +91,9 @@ TEST(GgufWriterTest, AKeySetAgainKeepsItsPlace) {
 TEST(GgufWriterTest, OtherAlignmentIsWrittenAndKept) {
   GgufWriter writer(128);
   const uint64_t dims[] = {1};
-  ASSERT_TRUE(writer.AddF32("w", dims, std::vector<float>{1}).ok());
-  ASSERT_TRUE(writer.AddF32("v", dims, std::vector<float>{2}).ok());
+  const std::vector<float> values = {1, 2};
+  ASSERT_TRUE(writer.AddF32("w", dims, std::span(values).first(1)).ok());
+  ASSERT_TRUE(writer.AddF32("v", dims, std::span(values).last(1)).ok());
   const std::string bytes = *writer.Serialize();
   const absl::StatusOr<GgufFile> file = GgufFile::Parse(AsBytes(bytes));
   ASSERT_TRUE(file.ok()) << file.status().ToString();

@@ -133,7 +133,9 @@ class SpmTokenizer::Merger {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> SpmTokenizer::Load(const GgufFile& file) {
   constexpr std::string_view kScoresKey = "tokenizer.ggml.scores";
-  CHOIR_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::Load(file));
+  // SentencePiece's own numbers, which old files leave unsaid.
+  const SpecialTokens defaults = {.bos = 1, .eos = 2, .eot = {}, .unknown = 0, .padding = {}};
+  CHOIR_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::Load(file, defaults));
   CHOIR_ASSIGN_OR_RETURN(std::vector<float> scores, file.GetF32Array(kScoresKey));
   if (scores.size() != static_cast<size_t>(vocabulary.size())) {
     return absl::InvalidArgumentError(fmt::format("{} has {} elements for {} tokens", kScoresKey,

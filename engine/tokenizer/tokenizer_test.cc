@@ -121,6 +121,16 @@ TEST(SpmTokenizerTest, UnknownCharacterWithoutByteTokensIsTheUnknownToken) {
   EXPECT_THAT(Load(builder).status().ToString(), HasSubstr("neither a token for every byte"));
 }
 
+TEST(SpmTokenizerTest, AFileThatDoesNotSayHasTheUsualSpecialTokens) {
+  VocabularyBuilder builder;
+  builder.say_special = false;
+  builder.add_space_prefix = false;
+  EXPECT_THAT(*LoadOrDie(builder)->Encode("a"), ElementsAre(1, ByteToken('a')));
+  builder.types[1] = 1;  // an ordinary token in BOS's place
+  EXPECT_EQ(LoadOrDie(builder)->special().bos, std::nullopt);
+  EXPECT_THAT(*LoadOrDie(builder)->Encode("a"), ElementsAre(ByteToken('a')));
+}
+
 TEST(SpmTokenizerTest, IdsOutsideTheVocabularyAreInvalid) {
   const auto tokenizer = LoadOrDie(VocabularyBuilder());
   for (const int32_t id : {-1, 260, std::numeric_limits<int32_t>::min()}) {

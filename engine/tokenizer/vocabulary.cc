@@ -44,11 +44,11 @@ absl::Status LoadSpecialId(const GgufFile& file, std::string_view key, int32_t v
 
 }  // namespace
 
-absl::StatusOr<Vocabulary> Vocabulary::Load(const GgufFile& file) {
+absl::StatusOr<Vocabulary> Vocabulary::Load(const GgufFile& file, const SpecialTokens& defaults) {
   Vocabulary out;
   CHOIR_RETURN_IF_ERROR(out.LoadTexts(file));
   CHOIR_RETURN_IF_ERROR(out.LoadTypes(file));
-  CHOIR_RETURN_IF_ERROR(out.LoadSpecial(file));
+  CHOIR_RETURN_IF_ERROR(out.LoadSpecial(file, defaults));
   return out;
 }
 
@@ -104,7 +104,14 @@ absl::Status Vocabulary::LoadTypes(const GgufFile& file) {
   return absl::OkStatus();
 }
 
-absl::Status Vocabulary::LoadSpecial(const GgufFile& file) {
+std::optional<int32_t> Vocabulary::OfType(std::optional<int32_t> id, TokenType wanted) const {
+  return id.has_value() && Contains(*id) && type(*id) == wanted ? id : std::nullopt;
+}
+
+absl::Status Vocabulary::LoadSpecial(const GgufFile& file, const SpecialTokens& defaults) {
+  special_.bos = OfType(defaults.bos, TokenType::kControl);
+  special_.eos = OfType(defaults.eos, TokenType::kControl);
+  special_.unknown = OfType(defaults.unknown, TokenType::kUnknown);
   const std::pair<std::string_view, std::optional<int32_t>*> ids[] = {
       {"tokenizer.ggml.bos_token_id", &special_.bos},
       {"tokenizer.ggml.eos_token_id", &special_.eos},

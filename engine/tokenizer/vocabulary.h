@@ -34,10 +34,11 @@ class Vocabulary {
   static constexpr size_t kMaxTokens = size_t{1} << 22;
   static constexpr size_t kMaxTokenBytes = size_t{1} << 16;
 
-  // NOT_FOUND: a key is missing. INVALID_ARGUMENT: arrays of different lengths or wrong types, a
-  // token too long, a type that does not exist, a byte token that names no byte, a special id
-  // outside the vocabulary.
-  static absl::StatusOr<Vocabulary> Load(const GgufFile& file);
+  // `defaults`: the ids of BOS, EOS and unknown in a file that does not say, where those tokens
+  // have the type for it; what the file says wins. NOT_FOUND: a key is missing. INVALID_ARGUMENT:
+  // arrays of different lengths or wrong types, a token too long, a type that does not exist, a
+  // byte token that names no byte, a special id outside the vocabulary.
+  static absl::StatusOr<Vocabulary> Load(const GgufFile& file, const SpecialTokens& defaults);
 
   Vocabulary(Vocabulary&&) = default;
   Vocabulary& operator=(Vocabulary&&) = default;
@@ -62,7 +63,9 @@ class Vocabulary {
   Vocabulary() = default;
   absl::Status LoadTexts(const GgufFile& file);
   absl::Status LoadTypes(const GgufFile& file);
-  absl::Status LoadSpecial(const GgufFile& file);
+  // `id` if it is a token of this type.
+  [[nodiscard]] std::optional<int32_t> OfType(std::optional<int32_t> id, TokenType type) const;
+  absl::Status LoadSpecial(const GgufFile& file, const SpecialTokens& defaults);
 
   std::vector<std::string> texts_;
   std::vector<TokenType> types_;

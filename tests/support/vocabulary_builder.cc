@@ -29,11 +29,13 @@ std::string VocabularyBuilder::Build() const {
   writer.SetStringArray("tokenizer.ggml.tokens", tokens);
   writer.SetF32Array("tokenizer.ggml.scores", scores);
   writer.SetI32Array("tokenizer.ggml.token_type", types);
-  writer.SetU32("tokenizer.ggml.bos_token_id", bos);
-  writer.SetU32("tokenizer.ggml.eos_token_id", eos);
-  writer.SetU32("tokenizer.ggml.unknown_token_id", unknown);
-  writer.SetBool("tokenizer.ggml.add_bos_token", add_bos);
-  writer.SetBool("tokenizer.ggml.add_eos_token", add_eos);
+  if (say_special) {
+    writer.SetU32("tokenizer.ggml.bos_token_id", bos);
+    writer.SetU32("tokenizer.ggml.eos_token_id", eos);
+    writer.SetU32("tokenizer.ggml.unknown_token_id", unknown);
+    writer.SetBool("tokenizer.ggml.add_bos_token", add_bos);
+    writer.SetBool("tokenizer.ggml.add_eos_token", add_eos);
+  }
   writer.SetBool("tokenizer.ggml.add_space_prefix", add_space_prefix);
   const absl::StatusOr<std::string> bytes = writer.Serialize();
   CHOIR_CHECK(bytes.ok());

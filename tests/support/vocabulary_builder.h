@@ -19,6 +19,8 @@ struct VocabularyBuilder {
   std::vector<std::string> tokens;
   std::vector<float> scores;
   std::vector<int32_t> types;
+  // False leaves the ids and the add_bos and add_eos flags out of the file.
+  bool say_special = true;
   bool add_bos = true;
   bool add_eos = false;
   bool add_space_prefix = true;
