@@ -68,12 +68,24 @@ HWY_EXPORT(F16Row);
 HWY_EXPORT(Bf16Row);
 HWY_EXPORT(Q8_0Row);
 
+// Functions, because a pointer taken from the dispatch table before its first call asks the CPU for
+// its features at every call, which takes microseconds in a virtual machine.
+void DequantizeF16(std::span<const uint8_t> blocks, std::span<float> elements) {
+  HWY_DYNAMIC_DISPATCH(F16Row)(blocks, elements);
+}
+void DequantizeBf16(std::span<const uint8_t> blocks, std::span<float> elements) {
+  HWY_DYNAMIC_DISPATCH(Bf16Row)(blocks, elements);
+}
+void DequantizeQ8_0(std::span<const uint8_t> blocks, std::span<float> elements) {
+  HWY_DYNAMIC_DISPATCH(Q8_0Row)(blocks, elements);
+}
+
 }  // namespace
 
 RowDequantizer RowDequantizerOf(const WeightFormat& format) {
-  if (&format == &kF16Format) return HWY_DYNAMIC_DISPATCH(F16Row);
-  if (&format == &kBF16Format) return HWY_DYNAMIC_DISPATCH(Bf16Row);
-  if (&format == &kQ8_0Format) return HWY_DYNAMIC_DISPATCH(Q8_0Row);
+  if (&format == &kF16Format) return DequantizeF16;
+  if (&format == &kBF16Format) return DequantizeBf16;
+  if (&format == &kQ8_0Format) return DequantizeQ8_0;
   return format.dequantize_row;
 }
 

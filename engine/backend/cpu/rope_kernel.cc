@@ -52,6 +52,15 @@ void RotateNeighbours(const float* x, const float* cosines, const float* sines, 
   }
 }
 
+void Rotate(bool halves, const float* x, const float* cosines, const float* sines, float direction,
+            size_t pairs, float* y) {
+  if (halves) {
+    RotateHalves(x, cosines, sines, direction, pairs, y);
+  } else {
+    RotateNeighbours(x, cosines, sines, direction, pairs, y);
+  }
+}
+
 }  // namespace choir::engine::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -59,8 +68,7 @@ HWY_AFTER_NAMESPACE();
 namespace choir::engine {
 namespace {
 
-HWY_EXPORT(RotateHalves);
-HWY_EXPORT(RotateNeighbours);
+HWY_EXPORT(Rotate);
 
 std::vector<float> Factors(const CpuCall& call, int64_t pairs) {
   if (call.inputs.size() < 3) return {};
@@ -87,14 +95,13 @@ absl::StatusOr<CpuProgram> PrepareRope(const CpuCall& call, CpuCompiler& compile
       Factors(call, pairs));
   return [=](CpuRun& run) {
     table->Update(run.run_number);
-    const auto rotate =
-        halves ? HWY_DYNAMIC_DISPATCH(RotateHalves) : HWY_DYNAMIC_DISPATCH(RotateNeighbours);
     run.ParallelRanges(x.rows(), 16, [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) {
         for (int64_t head = 0; head < x.cols(); head += head_size) {
           const int64_t at = t * x.cols() + head;
-          rotate(x.f32() + at, table->cosines() + t * pairs, table->sines() + t * pairs, direction,
-                 static_cast<size_t>(pairs), y.f32() + at);
+          HWY_DYNAMIC_DISPATCH(Rotate)
+          (halves, x.f32() + at, table->cosines() + t * pairs, table->sines() + t * pairs,
+           direction, static_cast<size_t>(pairs), y.f32() + at);
           std::memcpy(y.f32() + at + n_rot, x.f32() + at + n_rot,
                       static_cast<size_t>(head_size - n_rot) * sizeof(float));
         }
