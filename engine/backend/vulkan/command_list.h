@@ -27,6 +27,8 @@ struct Access {
   Range range;
   bool reads = false;
   bool writes = false;
+  // The shader may load, and then throw away, up to VulkanBuffer::kSlackBytes past the end.
+  bool reads_past_end = false;
 };
 
 struct Dispatch {

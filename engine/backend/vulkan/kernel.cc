@@ -124,19 +124,19 @@ DispatchBuilder& DispatchBuilder::Bind(const TensorView& view, bool reads, bool 
     status_.Update(range.status());
     return *this;
   }
-  return BindRange(*range, reads, writes, 4);
+  return BindAccess({*range, reads, writes, false}, 4);
 }
 
 DispatchBuilder& DispatchBuilder::Weight(const Range& range) {
-  return BindRange(range, true, false, 1);
+  return BindAccess({range, true, false, true}, 1);
 }
 
 DispatchBuilder& DispatchBuilder::Unused() {
-  return BindRange({BufferTable::kWorkspace, 0, 0, 4}, false, false, 4);
+  return BindAccess({{BufferTable::kWorkspace, 0, 0, 4}, false, false, false}, 4);
 }
 
-DispatchBuilder& DispatchBuilder::BindRange(const Range& range, bool reads, bool writes,
-                                            uint64_t unit_bytes) {
+DispatchBuilder& DispatchBuilder::BindAccess(const Access& access, uint64_t unit_bytes) {
+  const Range& range = access.range;
   const DeviceCaps& caps = context_->device_->caps();
   const uint64_t rest = range.offset - AlignDown(range.offset, caps.storage_alignment);
   if (range.bytes + rest + VulkanBuffer::kSlackBytes > caps.max_binding_bytes) {
@@ -144,7 +144,7 @@ DispatchBuilder& DispatchBuilder::BindRange(const Range& range, bool reads, bool
         "a tensor of {} bytes is beyond the {} bytes that {} binds at once; use a shorter context",
         range.bytes, caps.max_binding_bytes, caps.name)));
   }
-  dispatch_.bindings.push_back({range, reads, writes});
+  dispatch_.bindings.push_back(access);
   offsets_.push_back(static_cast<uint32_t>(rest / unit_bytes));
   return *this;
 }

@@ -63,7 +63,7 @@ class DispatchBuilder {
   DispatchBuilder(KernelContext& context, std::string shader)
       : context_(&context), shader_(std::move(shader)) {}
   DispatchBuilder& Bind(const TensorView& view, bool reads, bool writes);
-  DispatchBuilder& BindRange(const Range& range, bool reads, bool writes, uint64_t unit_bytes);
+  DispatchBuilder& BindAccess(const Access& access, uint64_t unit_bytes);
 
   KernelContext* context_;
   std::string shader_;

@@ -115,8 +115,8 @@ absl::Status Program::WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorS
     const Range& range = access.range;
     const VulkanBuffer& buffer = *buffers_->at(range.buffer);
     const uint64_t begin = range.offset / alignment * alignment;
-    // Whole words, and the quad that a shader may read past the end.
-    const uint64_t wanted = (range.offset + range.bytes + VulkanBuffer::kSlackBytes + 3) / 4 * 4;
+    const uint64_t slack = access.reads_past_end ? VulkanBuffer::kSlackBytes : 0;
+    const uint64_t wanted = (range.offset + range.bytes + slack + 3) / 4 * 4;
     const uint64_t end = std::min(wanted, buffer.piece_bytes(range.piece));
     infos.push_back({buffer.handle(range.piece), begin, end - begin});
   }

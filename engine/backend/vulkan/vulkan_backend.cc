@@ -99,9 +99,13 @@ uint64_t LimitOr(uint64_t wanted, uint64_t device_limit) {
 }  // namespace vulkan
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(const VulkanOptions& options) {
+  return CreateVulkanBackend(
+      options, options.validation ? std::make_shared<vulkan::ValidationLog>() : nullptr);
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
+    const VulkanOptions& options, std::shared_ptr<vulkan::ValidationLog> log) {
   using namespace vulkan;  // NOLINT(google-build-using-namespace): this file is its door
-  std::shared_ptr<ValidationLog> log =
-      options.validation ? std::make_shared<ValidationLog>() : nullptr;
   CHOIR_ASSIGN_OR_RETURN(Instance instance, Instance::Create(std::move(log)));
   CHOIR_ASSIGN_OR_RETURN(
       std::unique_ptr<Device> opened,

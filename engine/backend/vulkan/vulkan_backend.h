@@ -37,6 +37,11 @@ struct VulkanOptions {
 // the layers say becomes an INTERNAL error of the next call.
 absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(const VulkanOptions& options);
 
+// The same with validation into the caller's log, which then also has what the layers say while the
+// backend goes away: leaks.
+absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
+    const VulkanOptions& options, std::shared_ptr<vulkan::ValidationLog> log);
+
 // Every device that could be opened, in the driver's order; empty without a driver.
 std::vector<DeviceInfo> ListVulkanDevices();
 

@@ -22,12 +22,12 @@ inline bool VulkanRequired() {
 }  // namespace choir::engine
 
 // `name` becomes a std::unique_ptr<Backend>, or the test skips and says why.
-#define CHOIR_VULKAN_OR_SKIP(name, options)                                      \
-  auto name##_made = ::choir::engine::CreateVulkanBackend(options);              \
-  if (!name##_made.ok()) {                                                       \
-    ASSERT_FALSE(::choir::engine::VulkanRequired()) << name##_made.status();     \
-    GTEST_SKIP() << "no Vulkan device here: " << name##_made.status().message(); \
-  }                                                                              \
+#define CHOIR_VULKAN_OR_SKIP(name, options)                                             \
+  auto name##_made = ::choir::engine::CreateVulkanBackend(options);                     \
+  if (!name##_made.ok()) {                                                              \
+    ASSERT_FALSE(::choir::engine::VulkanRequired()) << name##_made.status().ToString(); \
+    GTEST_SKIP() << "no Vulkan device here: " << name##_made.status().message();        \
+  }                                                                                     \
   const std::unique_ptr<::choir::engine::Backend> name = *std::move(name##_made)
 
 #endif  // CHOIR_ENGINE_BACKEND_VULKAN_VULKAN_TEST_DEVICE_H_
