@@ -72,7 +72,7 @@ absl::Status ConformanceSession::PlaceState() {
   return absl::OkStatus();
 }
 
-absl::Status ConformanceSession::Run(const CompileOptions& options) {
+absl::Status ConformanceSession::Run(const CompileOptions& options, int times) {
   for (const Node& node : graph_.nodes()) {
     CHOIR_RETURN_IF_ERROR(backend_.Supports(graph_, node));
   }
@@ -88,7 +88,8 @@ absl::Status ConformanceSession::Run(const CompileOptions& options) {
       CHOIR_RETURN_IF_ERROR(executable_->WriteInput(id, BytesOf(std::span(floats))));
     }
   }
-  return executable_->Run();
+  for (int i = 0; i < times; ++i) CHOIR_RETURN_IF_ERROR(executable_->Run());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<RefTensor> ConformanceSession::Value(TensorId id) {

@@ -28,8 +28,8 @@ class ConformanceSession {
   // their encoded rows.
   void SetValue(TensorId id, const RefTensor& value, std::span<const uint8_t> weight_bytes);
 
-  // Compiles and runs once.
-  absl::Status Run(const CompileOptions& options);
+  // Compiles and runs, `times` times with the same inputs.
+  absl::Status Run(const CompileOptions& options, int times = 1);
 
   // After Run, of an output or a persistent f32 tensor.
   absl::StatusOr<RefTensor> Value(TensorId id);

@@ -45,10 +45,18 @@ void Reference(const RefCall& call) {
   }
 }
 
-// Second moments are never negative; the hyper-parameters are those of a fifth step, clipped.
+// Second moments are never negative. Hyper-parameters of a fifth, clipped step, so large that each
+// term of the update is seen beside the parameter itself.
 void Adjust(std::span<RefTensor> inputs, std::span<RefTensor> updates, const Attrs& /*attrs*/) {
-  inputs[0].values = {1e-3, 0.9, 0.999, 1e-8, 0.01, 1 - std::pow(0.9, 5), 1 - std::pow(0.999, 5),
-                      0.5};
+  const double lr = 0.1;
+  const double beta1 = 0.9;
+  const double beta2 = 0.99;
+  const double eps = 0.05;
+  const double weight_decay = 0.2;
+  const double grad_scale = 0.5;
+  inputs[0].values = {
+      lr,        beta1, beta2, eps, weight_decay, 1 - std::pow(beta1, 5), 1 - std::pow(beta2, 5),
+      grad_scale};
   for (double& v : updates[3].values) v *= v;
 }
 
