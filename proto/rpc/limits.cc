@@ -10,6 +10,8 @@ constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kMaxStreams = 64;
 constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr size_t kMaxServerBytes = size_t{512} << 20;
+// Of synchronous handlers; beyond it a call is refused with RESOURCE_EXHAUSTED, to be tried again.
+constexpr int kMaxThreads = 256;
 constexpr int kIdleMs = 10 * 60 * 1000;
 constexpr int kMaxAgeMs = 30 * 60 * 1000;
 constexpr int kGraceMs = 60 * 1000;
@@ -21,7 +23,9 @@ constexpr int kMinPingIntervalMs = 20 * 1000;
 void ApplyServerLimits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
-  builder.SetResourceQuota(grpc::ResourceQuota("choir").Resize(kMaxServerBytes));
+  grpc::ResourceQuota quota("choir");
+  quota.Resize(kMaxServerBytes).SetMaxThreads(kMaxThreads);
+  builder.SetResourceQuota(quota);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);

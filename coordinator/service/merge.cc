@@ -1,0 +1,141 @@
+#include "coordinator/service/merge.h"
+
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/mapped_file.h"
+#include "base/status_macros.h"
+#include "coordinator/service/run_plan.h"
+#include "coordinator/strategy/strategy.h"
+#include "engine/lora/factors.h"
+#include "engine/lora/gguf_adapter.h"
+#include "proto/trust/documents.h"
+#include "proto/trust/session_trust.h"
+#include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/codec.h"
+
+namespace choir::coordinator {
+namespace {
+
+absl::StatusOr<v1::AdapterVersion> Parse(const v1::SignedDocument& document) {
+  v1::AdapterVersion version;
+  if (version.ParseFromString(document.body())) return version;
+  return absl::DataLossError("the parent adapter version cannot be parsed");
+}
+
+absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
+                                          const secagg::CodecParams& codec) {
+  CHOIR_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(cohort.sum_path));
+  if (Sha256Of(file.bytes()) != cohort.result.sum_hash) {
+    return secagg::Refusal(secagg::AbortReason::kDamagedJournal,
+                           fmt::format("{} is not the sum that was opened", cohort.sum_path));
+  }
+  return secagg::DecodeSum(codec, file.bytes(),
+                           static_cast<uint32_t>(cohort.result.contributors.size()));
+}
+
+// Reads every cohort's sum; one that is not good is left out, unless it was the last.
+absl::StatusOr<std::vector<CohortUpdate>> ReadSums(const MergeInput& input,
+                                                   const secagg::CodecParams& codec,
+                                                   std::vector<const MergeInput::Cohort*>& used,
+                                                   MergeOutput& out) {
+  std::vector<CohortUpdate> updates;
+  absl::Status first_error;
+  double loss_sum = 0;
+  for (const MergeInput::Cohort& cohort : input.cohorts) {
+    absl::StatusOr<secagg::CohortSum> sum = ReadSum(cohort, codec);
+    if (!sum.ok()) {
+      first_error.Update(sum.status());
+      out.left_out.emplace_back(cohort.session_id, sum.status());
+      continue;
+    }
+    out.contributors += sum->num_contributors;
+    out.trained_tokens += sum->token_count;
+    out.num_clipped += sum->num_clipped;
+    loss_sum += sum->loss_sum;
+    updates.push_back({std::move(sum->mean_delta), sum->total_weight});
+    used.push_back(&cohort);
+  }
+  if (updates.empty()) {
+    return first_error.ok() ? absl::FailedPreconditionError("there is no sum to merge")
+                            : first_error;
+  }
+  if (out.trained_tokens > 0) {
+    out.mean_train_loss = loss_sum / static_cast<double>(out.trained_tokens);
+  }
+  return updates;
+}
+
+// Signs the results of the cohorts that went in, each continuing the run's chain.
+absl::StatusOr<secagg::ChainHead> SignResults(const MergeInput& input, const Digest& adapter,
+                                              std::span<const MergeInput::Cohort* const> used,
+                                              const trust::SigningKey& key, MergeOutput& out) {
+  const trust::SessionSigner signer(key);
+  std::optional<secagg::ChainHead> head = input.head;
+  for (const MergeInput::Cohort* cohort : used) {
+    secagg::RoundResult result = cohort->result;
+    result.adapter_hash = adapter;
+    CHOIR_RETURN_IF_ERROR(secagg::SignResult(head, signer, result));
+    head = secagg::ChainHead{result.sequence, secagg::ResultHash(result)};
+    std::string encoded(AsChars(secagg::Encode(result)));
+    out.version.results.push_back(encoded);
+    out.results.emplace_back(cohort->session_id, std::move(encoded));
+  }
+  return *head;
+}
+
+absl::Status CheckNew(const engine::Adapter& adapter) {
+  const absl::Status finite = engine::CheckFinite(adapter);
+  if (finite.ok()) return finite;
+  return secagg::Refusal(secagg::AbortReason::kNonFiniteAdapter, std::string(finite.message()));
+}
+
+}  // namespace
+
+absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::SigningKey& key,
+                                       BlobStore& blobs) {
+  MergeOutput out;
+  CHOIR_ASSIGN_OR_RETURN(const v1::AdapterVersion parent, Parse(input.parent));
+  CHOIR_ASSIGN_OR_RETURN(const Digest parent_adapter,
+                         DigestFrom(parent.adapter_digest(), "adapter_digest"));
+  CHOIR_ASSIGN_OR_RETURN(engine::Adapter adapter, ReadAdapterBlob(blobs, parent_adapter));
+  const v1::AggregationSpec& spec = input.config.aggregation();
+  CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<AggregationStrategy> strategy,
+                         MakeStrategy(spec.strategy()));
+  const uint64_t length = engine::CountFactors(adapter, strategy->Factors(parent.version()));
+  const secagg::CodecParams codec = secagg::CodecOf(SessionTemplate(input.config, length));
+
+  std::vector<const MergeInput::Cohort*> used;
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<CohortUpdate> updates,
+                         ReadSums(input, codec, used, out));
+  CHOIR_RETURN_IF_ERROR(
+      strategy->Merge(updates, parent.version(), spec.server_learning_rate(), adapter));
+  CHOIR_RETURN_IF_ERROR(CheckNew(adapter));
+  CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(adapter));
+  const Digest digest = Sha256Of(bytes);
+  CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
+  CHOIR_ASSIGN_OR_RETURN(const secagg::ChainHead head, SignResults(input, digest, used, key, out));
+
+  v1::AdapterVersion version;
+  version.set_federation_id(input.config.federation_id());
+  version.set_run_id(input.config.run_id());
+  version.set_version(parent.version() + 1);
+  version.set_round(input.round);
+  version.set_adapter_digest(std::string(AsText(digest)));
+  version.set_adapter_bytes(bytes.size());
+  version.set_parent_digest(std::string(AsText(trust::DocumentDigest(input.parent))));
+  version.set_round_result_digest(std::string(AsText(head.hash)));
+  version.set_contributors(out.contributors);
+  version.set_created_unix_s(absl::ToUnixSeconds(input.now));
+  version.set_mean_train_loss(out.mean_train_loss);
+  out.version.run_id = input.config.run_id();
+  out.version.version = version.version();
+  out.version.document =
+      trust::SignDocument(key, trust::kAdapterDomain, version).SerializeAsString();
+  return out;
+}
+
+}  // namespace choir::coordinator

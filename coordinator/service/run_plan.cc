@@ -1,0 +1,236 @@
+#include "coordinator/service/run_plan.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "engine/lora/gguf_adapter.h"
+#include "secure-agg/core/transcript.h"
+
+namespace choir::coordinator {
+namespace {
+
+constexpr size_t kMaxRunIdBytes = 48;
+// In secure aggregation with fewer, one node learns another's update by subtracting its own.
+constexpr uint32_t kSmallestCohort = 3;
+constexpr uint32_t kMaxCohortsOfRound = 64;
+constexpr uint32_t kMaxRounds = 100'000;
+constexpr uint32_t kLongestWaitS = 7 * 24 * 3600;
+constexpr uint32_t kDefaultWaitS = 60;
+constexpr uint32_t kDefaultTrainingWaitS = 600;
+constexpr float kMostOverSelection = 4.0f;
+// An 8B model at rank 64 stays below this.
+constexpr uint64_t kMaxAdapterBytes = uint64_t{2} << 30;
+// The life of a run: nodes refuse older work.
+constexpr absl::Duration kRunLife = absl::Hours(24 * 90);
+
+absl::Status Invalid(std::string_view field, const std::string& text) {
+  return absl::InvalidArgumentError(fmt::format("{}: {}", field, text));
+}
+
+absl::Status CheckRunId(const std::string& id) {
+  const bool plain = std::ranges::all_of(
+      id, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
+  if (plain && !id.empty() && id.size() <= kMaxRunIdBytes) return absl::OkStatus();
+  return Invalid("run_id", fmt::format("1 to {} of a-z, 0-9 and -", kMaxRunIdBytes));
+}
+
+absl::Status CheckModel(v1::RunConfig& config, const v1::Manifest& manifest, BlobStore& blobs) {
+  CHOIR_ASSIGN_OR_RETURN(const Digest model,
+                         DigestFrom(config.base_model_digest(), "base_model_digest"));
+  const auto& allowed = manifest.base_model_digests();
+  if (!allowed.empty() &&
+      std::find(allowed.begin(), allowed.end(), config.base_model_digest()) == allowed.end()) {
+    return absl::PermissionDeniedError(fmt::format(
+        "base model {} is none that the federation's manifest allows", DigestToHex(model)));
+  }
+  CHOIR_ASSIGN_OR_RETURN(const BlobInfo info, blobs.Stat(model));
+  if (!info.complete) {
+    return absl::NotFoundError(
+        fmt::format("base model {} is not here yet; upload it first", DigestToHex(model)));
+  }
+  config.set_base_model_bytes(info.stored_bytes);
+  return absl::OkStatus();
+}
+
+absl::Status CheckInitialAdapter(v1::RunConfig& config, BlobStore& blobs) {
+  CHOIR_ASSIGN_OR_RETURN(const Digest digest,
+                         DigestFrom(config.initial_adapter_digest(), "initial_adapter_digest"));
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter, ReadAdapterBlob(blobs, digest));
+  CHOIR_RETURN_IF_ERROR(engine::CheckFinite(adapter));
+  CHOIR_RETURN_IF_ERROR(engine::CheckNotDegenerate(adapter));
+  if (config.num_values() != 0 && config.num_values() != adapter.ParameterCount()) {
+    return Invalid("num_values", fmt::format("{}, but the initial adapter has {}",
+                                             config.num_values(), adapter.ParameterCount()));
+  }
+  config.set_num_values(adapter.ParameterCount());
+  return absl::OkStatus();
+}
+
+absl::Status CheckCohort(const v1::AggregationSpec& spec, const v1::Manifest& manifest) {
+  const uint32_t floor = std::max(kSmallestCohort, manifest.min_cohort());
+  if (spec.min_cohort() < floor) {
+    return Invalid("aggregation.min_cohort",
+                   fmt::format("{} is below the floor of {}", spec.min_cohort(), floor));
+  }
+  if (spec.target_cohort() < spec.min_cohort() || spec.max_cohort() < spec.target_cohort() ||
+      spec.max_cohort() > secagg::kMaxCompleteGraph) {
+    return Invalid("aggregation",
+                   fmt::format("cohorts of min {}, target {}, max {}: they must grow, up to {}",
+                               spec.min_cohort(), spec.target_cohort(), spec.max_cohort(),
+                               secagg::kMaxCompleteGraph));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FillAggregation(v1::AggregationSpec& spec, const v1::Manifest& manifest) {
+  if (spec.strategy().empty()) spec.set_strategy("alternating");
+  if (absl::Status found = MakeStrategy(spec.strategy()).status(); !found.ok()) {
+    return Invalid("aggregation.strategy", std::string(found.message()));
+  }
+  if (spec.server_learning_rate() == 0) spec.set_server_learning_rate(1.0f);
+  if (!std::isfinite(spec.server_learning_rate()) || spec.server_learning_rate() < 0) {
+    return Invalid("aggregation.server_learning_rate", "must be above zero");
+  }
+  if (spec.target_cohort() == 0) spec.set_target_cohort(spec.min_cohort());
+  if (spec.max_cohort() == 0) {
+    spec.set_max_cohort(std::max(spec.target_cohort(), secagg::kMaxCompleteGraph));
+  }
+  if (spec.ring_bits() == 0) spec.set_ring_bits(32);
+  // No value of a clipped vector is larger than its norm.
+  if (spec.codec_range() == 0) spec.set_codec_range(spec.clip_norm());
+  if (spec.max_examples_weight() == 0 || spec.equal_weights()) spec.set_max_examples_weight(1.0f);
+  if (!(spec.max_examples_weight() >= 1.0f)) {
+    return Invalid("aggregation.max_examples_weight", "must be at least 1");
+  }
+  return CheckCohort(spec, manifest);
+}
+
+absl::Status FillWait(std::string_view field, uint32_t value, uint32_t fallback,
+                      void (v1::PacingSpec::*set)(uint32_t), v1::PacingSpec& spec) {
+  if (value > kLongestWaitS) {
+    return Invalid(field, fmt::format("{} s; at most {}", value, kLongestWaitS));
+  }
+  if (value == 0) (spec.*set)(fallback);
+  return absl::OkStatus();
+}
+
+absl::Status FillPacing(v1::PacingSpec& spec) {
+  if (spec.rounds() == 0 || spec.rounds() > kMaxRounds) {
+    return Invalid("pacing.rounds", fmt::format("{}; 1 to {}", spec.rounds(), kMaxRounds));
+  }
+  CHOIR_RETURN_IF_ERROR(FillWait("pacing.select_wait_s", spec.select_wait_s(), kDefaultWaitS,
+                                 &v1::PacingSpec::set_select_wait_s, spec));
+  CHOIR_RETURN_IF_ERROR(FillWait("pacing.training_wait_s", spec.training_wait_s(),
+                                 kDefaultTrainingWaitS, &v1::PacingSpec::set_training_wait_s,
+                                 spec));
+  CHOIR_RETURN_IF_ERROR(FillWait("pacing.cohort_wait_s", spec.cohort_wait_s(), kDefaultWaitS,
+                                 &v1::PacingSpec::set_cohort_wait_s, spec));
+  CHOIR_RETURN_IF_ERROR(FillWait("pacing.stage_wait_s", spec.stage_wait_s(), kDefaultWaitS,
+                                 &v1::PacingSpec::set_stage_wait_s, spec));
+  if (!(spec.over_selection() >= 0.0f && spec.over_selection() <= kMostOverSelection)) {
+    return Invalid("pacing.over_selection",
+                   fmt::format("{}; 0 to {}", spec.over_selection(), kMostOverSelection));
+  }
+  if (spec.cohorts() == 0) spec.set_cohorts(1);
+  if (spec.cohorts() > kMaxCohortsOfRound) {
+    return Invalid("pacing.cohorts",
+                   fmt::format("{}; at most {}", spec.cohorts(), kMaxCohortsOfRound));
+  }
+  return absl::OkStatus();
+}
+
+// Secure aggregation's own rules, before any node meets them.
+absl::Status CheckSessions(const v1::RunConfig& config) {
+  secagg::SessionConfig sample = SessionTemplate(config, config.num_values());
+  sample.round = 1;
+  sample.round_counter = 1;
+  sample.expires_at_ms = 1;
+  const absl::Status valid = secagg::ValidateConfig(sample);
+  if (valid.ok()) return valid;
+  return Invalid("aggregation", std::string(valid.message()));
+}
+
+}  // namespace
+
+absl::StatusOr<Digest> DigestFrom(std::string_view bytes, std::string_view what) {
+  Digest digest{};
+  if (bytes.size() != digest.size()) {
+    return Invalid(what, fmt::format("{} bytes instead of 32", bytes.size()));
+  }
+  std::copy(bytes.begin(), bytes.end(), digest.begin());
+  return digest;
+}
+
+absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::Manifest& manifest,
+                                                BlobStore& blobs, absl::Time now) {
+  CHOIR_RETURN_IF_ERROR(CheckRunId(config.run_id()));
+  CHOIR_RETURN_IF_ERROR(CheckModel(config, manifest, blobs));
+  CHOIR_RETURN_IF_ERROR(CheckInitialAdapter(config, blobs));
+  CHOIR_RETURN_IF_ERROR(FillAggregation(*config.mutable_aggregation(), manifest));
+  CHOIR_RETURN_IF_ERROR(FillPacing(*config.mutable_pacing()));
+  config.set_federation_id(manifest.federation_id());
+  config.set_created_unix_s(absl::ToUnixSeconds(now));
+  config.set_not_after_unix_s(absl::ToUnixSeconds(now + kRunLife));
+  CHOIR_RETURN_IF_ERROR(CheckSessions(config));
+  return config;
+}
+
+RoundPolicy PolicyOf(const v1::RunConfig& config) {
+  RoundPolicy policy;
+  policy.min_cohort = config.aggregation().min_cohort();
+  policy.target_cohort = config.aggregation().target_cohort();
+  policy.max_cohort = config.aggregation().max_cohort();
+  policy.cohorts = config.pacing().cohorts();
+  policy.over_selection = double{config.pacing().over_selection()};
+  policy.select_wait = absl::Seconds(config.pacing().select_wait_s());
+  policy.lease = absl::Seconds(config.pacing().training_wait_s());
+  policy.cohort_wait = absl::Seconds(config.pacing().cohort_wait_s());
+  return policy;
+}
+
+absl::Duration StageWait(const v1::RunConfig& config) {
+  return absl::Seconds(config.pacing().stage_wait_s());
+}
+
+secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delta_length) {
+  const v1::AggregationSpec& spec = config.aggregation();
+  secagg::SessionConfig out;
+  out.federation_id = config.federation_id();
+  out.run_id = config.run_id();
+  out.delta_length = delta_length;
+  out.word_bits = static_cast<uint8_t>(std::min(spec.ring_bits(), 255u));
+  // q = b - ceil(log2 n): the sum of n values of q bits has b.
+  const int sum_bits = std::bit_width(std::max(spec.max_cohort(), 1u) - 1);
+  out.value_bits = static_cast<uint8_t>(std::max(int{out.word_bits} - sum_bits, 0));
+  out.codec_range = double{spec.codec_range()};
+  out.clip_norm = double{spec.clip_norm()};
+  out.max_weight = static_cast<uint64_t>(std::llround(double{spec.max_examples_weight()}));
+  out.min_cohort = spec.min_cohort();
+  out.max_cohort = spec.max_cohort();
+  const auto wait_ms = static_cast<uint32_t>(absl::ToInt64Milliseconds(StageWait(config)));
+  out.deadlines = {wait_ms, wait_ms, wait_ms, wait_ms, wait_ms};
+  return out;
+}
+
+absl::StatusOr<engine::Adapter> ReadAdapterBlob(BlobStore& blobs, const Digest& digest) {
+  CHOIR_ASSIGN_OR_RETURN(const BlobInfo info, blobs.Stat(digest));
+  if (!info.complete) {
+    return absl::NotFoundError(
+        fmt::format("adapter {} is not here yet; upload it first", DigestToHex(digest)));
+  }
+  if (info.stored_bytes > kMaxAdapterBytes) {
+    return absl::InvalidArgumentError(fmt::format("adapter {} has {} bytes; at most {} are read",
+                                                  DigestToHex(digest), info.stored_bytes,
+                                                  kMaxAdapterBytes));
+  }
+  CHOIR_ASSIGN_OR_RETURN(const std::string bytes, blobs.Read(digest, 0, info.stored_bytes));
+  return engine::ParseGgufAdapter(AsBytes(bytes));
+}
+
+}  // namespace choir::coordinator

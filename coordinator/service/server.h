@@ -1,0 +1,49 @@
+#ifndef CHOIR_COORDINATOR_SERVICE_SERVER_H_
+#define CHOIR_COORDINATOR_SERVICE_SERVER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "coordinator/service/federation.h"
+
+namespace choir::coordinator {
+
+struct ServerOptions {
+  std::string data;                           // DataFolder
+  std::string listen = "0.0.0.0:7433";        // nodes and operators; port 0: any
+  std::string enrol_listen = "0.0.0.0:7434";  // enrolment; port 0: any
+  // What invites tell nodes, "host:port" or "host"; empty: as listened on (0.0.0.0: 127.0.0.1).
+  std::string public_address;
+  std::string enrol_public_address;
+};
+
+// A running coordinator: store, blobs, services on two ports, and the thread that moves time and
+// does long work. Stops, cleanly, on destruction.
+class Server {
+ public:
+  // Locks the data folder (UNAVAILABLE: another coordinator runs in it), continues its runs,
+  // listens, and writes DATA/endpoints.json. `clock` and `random` must outlive it.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       const Clock& clock, RandomSource& random);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // "host:port" with the real ports, as a node would reach them.
+  [[nodiscard]] const std::string& address() const;
+  [[nodiscard]] const std::string& enrol_address() const;
+  [[nodiscard]] const std::string& federation_name() const;
+
+ private:
+  struct State;
+  explicit Server(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace choir::coordinator
+
+#endif  // CHOIR_COORDINATOR_SERVICE_SERVER_H_

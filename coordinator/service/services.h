@@ -1,0 +1,124 @@
+#ifndef CHOIR_COORDINATOR_SERVICE_SERVICES_H_
+#define CHOIR_COORDINATOR_SERVICE_SERVICES_H_
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+
+#include "choir/v1/enrolment.grpc.pb.h"
+#include "choir/v1/node.grpc.pb.h"
+#include "choir/v1/operator.grpc.pb.h"
+#include "coordinator/service/coordinator.h"
+
+// gRPC's side of the coordinator: who calls, may they, and statuses; the work is Coordinator's.
+// Calls that may wait for long take no thread while they do; the others run on gRPC's pool.
+namespace choir::coordinator {
+
+class EnrolmentServiceImpl final : public v1::EnrolmentService::Service {
+ public:
+  explicit EnrolmentServiceImpl(Coordinator& coordinator) : coordinator_(coordinator) {}
+  grpc::Status Enrol(grpc::ServerContext* context, const v1::EnrolRequest* request,
+                     v1::EnrolResponse* response) override;
+
+ private:
+  Coordinator& coordinator_;
+};
+
+using NodeServiceBase = v1::NodeService::WithCallbackMethod_JoinCohort<
+    v1::NodeService::WithCallbackMethod_PollSession<v1::NodeService::Service>>;
+
+class NodeServiceImpl final : public NodeServiceBase {
+ public:
+  explicit NodeServiceImpl(Coordinator& coordinator) : coordinator_(coordinator) {}
+
+  grpc::Status CheckIn(grpc::ServerContext* context, const v1::CheckInRequest* request,
+                       v1::CheckInResponse* response) override;
+  grpc::Status FetchBlob(grpc::ServerContext* context, const v1::FetchBlobRequest* request,
+                         grpc::ServerWriter<v1::BlobChunk>* writer) override;
+  grpc::Status ReportProgress(grpc::ServerContext* context, const v1::ProgressRequest* request,
+                              v1::ProgressResponse* response) override;
+  grpc::ServerUnaryReactor* JoinCohort(grpc::CallbackServerContext* context,
+                                       const v1::JoinCohortRequest* request,
+                                       v1::JoinCohortResponse* response) override;
+  grpc::Status SendSessionMessage(grpc::ServerContext* context, const v1::SessionMessage* request,
+                                  v1::SessionAck* response) override;
+  grpc::Status UploadMaskedInput(grpc::ServerContext* context,
+                                 grpc::ServerReader<v1::MaskedInputChunk>* reader,
+                                 v1::UploadAck* response) override;
+  grpc::Status QueryUpload(grpc::ServerContext* context, const v1::QueryUploadRequest* request,
+                           v1::UploadAck* response) override;
+  grpc::ServerUnaryReactor* PollSession(grpc::CallbackServerContext* context,
+                                        const v1::PollSessionRequest* request,
+                                        v1::SessionBroadcast* response) override;
+  grpc::Status ListAdapterVersions(grpc::ServerContext* context,
+                                   const v1::ListAdapterVersionsRequest* request,
+                                   v1::ListAdapterVersionsResponse* response) override;
+  grpc::Status GetManifest(grpc::ServerContext* context, const v1::GetManifestRequest* request,
+                           v1::GetManifestResponse* response) override;
+  grpc::Status RenewCertificate(grpc::ServerContext* context,
+                                const v1::RenewCertificateRequest* request,
+                                v1::RenewCertificateResponse* response) override;
+
+ private:
+  // The caller's id, if it may call.
+  absl::StatusOr<NodeId> Caller(const grpc::ServerContextBase& context);
+  Coordinator& coordinator_;
+
+  // One upload stream a node: a newer one ends the older, whose node has probably lost its line.
+  class UploadSlot;
+  absl::Mutex uploads_mu_;
+  std::map<NodeId, grpc::ServerContext*> uploads_ ABSL_GUARDED_BY(uploads_mu_);
+};
+
+class OperatorServiceImpl final : public v1::OperatorService::Service {
+ public:
+  explicit OperatorServiceImpl(Coordinator& coordinator) : coordinator_(coordinator) {}
+
+  // Ends the streams of WatchRun.
+  void StopWatching() { stopping_ = true; }
+
+  grpc::Status CreateInvite(grpc::ServerContext* context, const v1::CreateInviteRequest* request,
+                            v1::CreateInviteResponse* response) override;
+  grpc::Status ListNodes(grpc::ServerContext* context, const v1::ListNodesRequest* request,
+                         v1::ListNodesResponse* response) override;
+  grpc::Status UploadBlob(grpc::ServerContext* context,
+                          grpc::ServerReader<v1::UploadBlobRequest>* reader,
+                          v1::UploadBlobResponse* response) override;
+  grpc::Status StatBlob(grpc::ServerContext* context, const v1::StatBlobRequest* request,
+                        v1::StatBlobResponse* response) override;
+  grpc::Status FetchBlob(grpc::ServerContext* context, const v1::FetchBlobRequest* request,
+                         grpc::ServerWriter<v1::BlobChunk>* writer) override;
+  grpc::Status StartRun(grpc::ServerContext* context, const v1::StartRunRequest* request,
+                        v1::RunStatus* response) override;
+  grpc::Status StopRun(grpc::ServerContext* context, const v1::StopRunRequest* request,
+                       v1::RunStatus* response) override;
+  grpc::Status ListRuns(grpc::ServerContext* context, const v1::ListRunsRequest* request,
+                        v1::ListRunsResponse* response) override;
+  grpc::Status GetRun(grpc::ServerContext* context, const v1::GetRunRequest* request,
+                      v1::RunStatus* response) override;
+  grpc::Status WatchRun(grpc::ServerContext* context, const v1::WatchRunRequest* request,
+                        grpc::ServerWriter<v1::RunStatus>* writer) override;
+  grpc::Status PublishManifest(grpc::ServerContext* context,
+                               const v1::PublishManifestRequest* request,
+                               v1::PublishManifestResponse* response) override;
+  grpc::Status ListAdapterVersions(grpc::ServerContext* context,
+                                   const v1::ListAdapterVersionsRequest* request,
+                                   v1::ListAdapterVersionsResponse* response) override;
+
+ private:
+  Coordinator& coordinator_;
+  std::atomic<int> watchers_ = 0;
+  std::atomic<bool> stopping_ = false;
+};
+
+// Sends a blob from `request.offset` on in chunks of at most 1 MiB; `sent` is called after each.
+grpc::Status SendBlob(BlobStore& blobs, const v1::FetchBlobRequest& request,
+                      grpc::ServerWriter<v1::BlobChunk>& writer, const std::function<void()>& sent);
+
+}  // namespace choir::coordinator
+
+#endif  // CHOIR_COORDINATOR_SERVICE_SERVICES_H_

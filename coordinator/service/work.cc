@@ -1,0 +1,40 @@
+#include "coordinator/service/work.h"
+
+#include <utility>
+
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+
+namespace choir::coordinator {
+namespace {
+
+absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work) {
+  const secagg::SessionConfig config = work.core.config();
+  CHOIR_RETURN_IF_ERROR(work.core.CloseStage());
+  CHOIR_ASSIGN_OR_RETURN(const secagg::SessionSum sum, std::move(work.core).TakeSum());
+  CHOIR_RETURN_IF_ERROR(MakeDirectories(work.folder, 0700));
+  CHOIR_RETURN_IF_ERROR(AtomicWriteFile(work.sum_path, AsChars(sum.packed), 0600));
+  CHOIR_FAILPOINT("coordinator-sum-written");
+  secagg::RoundResult result;
+  result.federation_id = config.federation_id;
+  result.run_id = config.run_id;
+  result.round = config.round;
+  result.session_id = config.session_id;
+  result.h3 = sum.h3;
+  result.sum_hash = sum.sum_hash;
+  result.contributors = sum.contributors;
+  return result;
+}
+
+}  // namespace
+
+WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs) {
+  if (auto* unmask = std::get_if<UnmaskWork>(&work)) {
+    const uint32_t cohort = unmask->cohort;
+    return UnmaskDone{cohort, Unmask(std::move(*unmask))};
+  }
+  return MergeDone{MergeRound(std::get<MergeInput>(work), key, blobs)};
+}
+
+}  // namespace choir::coordinator

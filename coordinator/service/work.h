@@ -1,0 +1,38 @@
+#ifndef CHOIR_COORDINATOR_SERVICE_WORK_H_
+#define CHOIR_COORDINATOR_SERVICE_WORK_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "absl/status/statusor.h"
+
+#include "coordinator/service/merge.h"
+#include "secure-agg/server/server_session.h"
+
+// The computations of a round that take long: done by one thread, without the coordinator's lock.
+namespace choir::coordinator {
+
+// Open a cohort's sum and write it to `sum_path`.
+struct UnmaskWork {
+  uint32_t cohort = 0;
+  secagg::ServerSession core;  // in kUnmasking, ready to be closed
+  std::string folder;
+  std::string sum_path;
+};
+struct UnmaskDone {
+  uint32_t cohort = 0;
+  // Unsigned and without an adapter: who contributed, h3 and the sum's hash.
+  absl::StatusOr<secagg::RoundResult> result;
+};
+struct MergeDone {
+  absl::StatusOr<MergeOutput> output;
+};
+using Work = std::variant<UnmaskWork, MergeInput>;
+using WorkDone = std::variant<UnmaskDone, MergeDone>;
+
+WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs);
+
+}  // namespace choir::coordinator
+
+#endif  // CHOIR_COORDINATOR_SERVICE_WORK_H_
