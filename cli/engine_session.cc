@@ -1,0 +1,52 @@
+#include "cli/engine_session.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "cli/failure.h"
+
+namespace choir::cli {
+
+absl::StatusOr<std::unique_ptr<engine::Model>> OpenModel(const std::string& path) {
+  absl::StatusOr<engine::Model> model = engine::Model::Open(path);
+  if (!model.ok()) return BadInput("model", path, model.status());
+  return std::make_unique<engine::Model>(*std::move(model));
+}
+
+absl::StatusOr<engine::Adapter> ReadAdapterFor(const engine::Model& model,
+                                               const std::string& path) {
+  CHOIR_ASSIGN_OR_RETURN(engine::Adapter adapter, ReadAdapterFile(path));
+  const std::vector<engine::LoraTarget> targets = model.LoraTargets();
+  const absl::Status fits = CheckAdapterFits(adapter, targets);
+  if (!fits.ok()) {
+    return BadInput("adapter", path, fits, "an adapter works with the base model it was made for");
+  }
+  if (const absl::Status finite = CheckFinite(adapter); !finite.ok()) {
+    return BadInput("adapter", path, finite);
+  }
+  return adapter;
+}
+
+absl::StatusOr<EngineSession> OpenSession(const DeviceOptions& device,
+                                          const std::string& model_path,
+                                          const std::string& adapter_path) {
+  EngineSession session;
+  CHOIR_ASSIGN_OR_RETURN(session.model, OpenModel(model_path));
+  CHOIR_ASSIGN_OR_RETURN(session.backend, OpenBackend(device));
+  CHOIR_ASSIGN_OR_RETURN(engine::DeviceModel weights,
+                         engine::DeviceModel::Load(*session.backend, *session.model));
+  session.weights = std::make_unique<engine::DeviceModel>(std::move(weights));
+  if (adapter_path.empty()) return session;
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter,
+                         ReadAdapterFor(*session.model, adapter_path));
+  CHOIR_ASSIGN_OR_RETURN(
+      engine::DeviceAdapter on_device,
+      engine::DeviceAdapter::Create(*session.backend, engine::LayoutOf(adapter), false));
+  CHOIR_RETURN_IF_ERROR(
+      on_device.Write(engine::AdapterPart::kParameters, engine::Flatten(adapter)));
+  session.adapter = std::make_unique<engine::DeviceAdapter>(std::move(on_device));
+  return session;
+}
+
+}  // namespace choir::cli

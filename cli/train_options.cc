@@ -1,0 +1,184 @@
+#include "cli/train_options.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/status_macros.h"
+#include "cli/command.h"
+#include "cli/engine_session.h"
+#include "cli/failure.h"
+#include "engine/lora/lora_config.h"
+
+namespace choir::cli {
+namespace {
+
+constexpr int kDefaultRank = 8;
+constexpr float kDefaultAlpha = 16;
+
+void AddAdapterOptions(CLI::App& app, TrainOptions& options) {
+  constexpr const char* kGroup = "Adapter";
+  app.add_option("--rank", options.rank, "Rank of the LoRA matrices (default 8)")
+      ->check(CLI::Range(1, engine::kMaxLoraRank).description(""))
+      ->type_name("N")
+      ->group(kGroup);
+  app.add_option("--alpha", options.alpha, "Its strength: scale = alpha / rank (default 16)")
+      ->check(CLI::PositiveNumber.description(""))
+      ->type_name("X")
+      ->group(kGroup);
+  app.add_option("--modules", options.modules,
+                 "all, attn, or a list of attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, "
+                 "ffn_down (default all)")
+      ->type_name("LIST")
+      ->group(kGroup);
+  app.add_flag("--rslora", options.rslora, "scale = alpha / sqrt(rank)")->group(kGroup);
+  app.add_option("--init", options.init, "Go on with this adapter instead of a fresh one")
+      ->type_name("FILE")
+      ->group(kGroup);
+  app.add_option("--seed", options.seed, "Of the first A, and of the order of the data")
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(kGroup);
+}
+
+void AddRunOptions(CLI::App& app, TrainOptions& options) {
+  constexpr const char* kGroup = "Training";
+  CLI::Option* steps = app.add_option("--steps", options.steps, "Optimizer steps")
+                           ->check(CLI::Range(int64_t{1}, int64_t{1} << 40).description(""))
+                           ->type_name("N")
+                           ->group(kGroup);
+  app.add_option("--epochs", options.epochs, "Passes over the data, if there are no --steps")
+      ->check(CLI::PositiveNumber.description(""))
+      ->type_name("X")
+      ->capture_default_str()
+      ->excludes(steps)
+      ->group(kGroup);
+  app.add_option("--batch", options.batch, "Micro-batches of --ctx tokens in a step")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 16).description(""))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--lr", options.learning_rate, "Peak learning rate of AdamW")
+      ->type_name("X")
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--schedule", options.schedule, "After the warm-up: constant, linear or cosine")
+      ->check(OneOf({"constant", "linear", "cosine"}))
+      ->type_name("HOW")
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--warmup", options.warmup, "Steps in which the rate rises to its peak")
+      ->type_name("N")
+      ->group(kGroup);
+  app.add_option("--weight-decay", options.weight_decay, "Decoupled weight decay")
+      ->type_name("X")
+      ->group(kGroup);
+  app.add_option("--max-grad-norm", options.max_gradient_norm,
+                 "Scale a larger gradient down to this norm; 0: never")
+      ->type_name("X")
+      ->group(kGroup);
+  app.add_option("--factors", options.factors, "Train both, only a, or only b")
+      ->check(OneOf({"both", "a", "b"}))
+      ->type_name("WHICH")
+      ->group(kGroup);
+  app.add_option(
+         "--recompute", options.recompute,
+         "Recompute activations in the backward pass: less memory, more time; auto, on, off")
+      ->check(OneOf({"auto", "on", "off"}))
+      ->type_name("WHEN")
+      ->group(kGroup);
+}
+
+absl::Status Mismatch(const TrainOptions& options, std::string_view option, std::string_view asked,
+                      std::string_view has) {
+  return UsageError(
+      fmt::format("{} {} does not match {}, which has {}", option, asked, options.init, has),
+      fmt::format("leave {} out: the adapter of --init has its own", option));
+}
+
+// What the user asked for besides --init must be what the file holds. `wanted` is a fresh adapter
+// with what was asked for, and the file's rank and alpha where nothing was.
+absl::Status CheckInitMatches(const TrainOptions& options, const engine::Adapter& adapter,
+                              const engine::Adapter& wanted) {
+  const int64_t rank = adapter.pairs.front().rank;
+  if (wanted.pairs.front().rank != rank) {
+    return Mismatch(options, "--rank", std::to_string(options.rank), std::to_string(rank));
+  }
+  if (std::abs(wanted.alpha - adapter.alpha) > 1e-6f * adapter.alpha) {
+    return Mismatch(options, "--alpha", fmt::format("{}", options.alpha),
+                    fmt::format("{}", adapter.alpha));
+  }
+  if (!options.modules.empty() && !SameShape(wanted, adapter)) {
+    return Mismatch(options, "--modules", options.modules,
+                    fmt::format("{} adapted layers", adapter.pairs.size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<engine::LoraConfig> LoraConfigOf(const TrainOptions& options) {
+  engine::LoraConfig config;
+  config.rank = options.rank != 0 ? options.rank : kDefaultRank;
+  config.alpha = options.alpha != 0 ? options.alpha : kDefaultAlpha;
+  config.rslora = options.rslora;
+  if (!options.modules.empty()) {
+    const auto modules = engine::LoraModuleSet::Parse(options.modules);
+    if (!modules.ok()) return UsageError(fmt::format("--modules: {}", MessageOf(modules.status())));
+    config.modules = *modules;
+  }
+  return config;
+}
+
+}  // namespace
+
+void AddTrainOptions(CLI::App& app, TrainOptions& options) {
+  AddModelOption(app, options.model);
+  AddAdapterOptions(app, options);
+  AddRunOptions(app, options);
+  AddDataOptions(app, options.data);
+  AddOrderOption(app, options.data);
+  AddDeviceOptions(app, options.device);
+}
+
+absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
+                                             const engine::Model& model) {
+  CHOIR_ASSIGN_OR_RETURN(engine::LoraConfig config, LoraConfigOf(options));
+  engine::Adapter adapter;
+  if (!options.init.empty()) {
+    CHOIR_ASSIGN_OR_RETURN(adapter, ReadAdapterFor(model, options.init));
+    if (options.rank == 0) config.rank = static_cast<int>(adapter.pairs.front().rank);
+    if (options.alpha == 0) config.alpha = adapter.alpha;
+  }
+  absl::StatusOr<engine::Adapter> fresh =
+      engine::InitAdapter(config, model.LoraTargets(), model.spec().architecture, options.seed);
+  if (!fresh.ok()) return UsageError(fmt::format("--modules: {}", MessageOf(fresh.status())));
+  if (options.init.empty()) return fresh;
+  CHOIR_RETURN_IF_ERROR(CheckInitMatches(options, adapter, *fresh));
+  return adapter;
+}
+
+absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
+                                                  const engine::Model& model) {
+  engine::TrainConfig config;
+  config.steps = options.steps;
+  config.epochs = options.epochs;
+  config.context_tokens = ContextTokens(options.data, model);
+  config.micro_batches = options.batch;
+  config.schedule.peak = options.learning_rate;
+  config.schedule.warmup_steps = options.warmup;
+  CHOIR_ASSIGN_OR_RETURN(config.schedule.decay, engine::ParseDecay(options.schedule));
+  config.adamw.weight_decay = options.weight_decay;
+  config.max_gradient_norm = options.max_gradient_norm;
+  CHOIR_ASSIGN_OR_RETURN(config.factors, engine::ParseTrainedFactors(options.factors));
+  config.compute = ComputeOf(options.device);
+  const absl::Status valid = ValidateTrainConfig(config);
+  if (!valid.ok()) return UsageError(MessageOf(valid));
+  return config;
+}
+
+engine::Recompute RecomputeOf(const TrainOptions& options) {
+  if (options.recompute == "on") return engine::Recompute::kOn;
+  if (options.recompute == "off") return engine::Recompute::kOff;
+  return engine::Recompute::kAuto;
+}
+
+}  // namespace choir::cli

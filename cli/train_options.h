@@ -1,0 +1,58 @@
+#ifndef CHOIR_CLI_TRAIN_OPTIONS_H_
+#define CHOIR_CLI_TRAIN_OPTIONS_H_
+
+// The options that describe a training run, for `choir train` and `choir plan`.
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "CLI/CLI.hpp"
+#include "cli/data_options.h"
+#include "cli/engine_options.h"
+#include "engine/lora/adapter.h"
+#include "engine/model/model.h"
+#include "engine/train/train_config.h"
+#include "engine/train/training_plan.h"
+
+namespace choir::cli {
+
+struct TrainOptions {
+  std::string model;
+  // The adapter. Rank, alpha and modules are 0 or empty where the user did not say.
+  int rank = 0;
+  float alpha = 0;
+  std::string modules;
+  bool rslora = false;
+  std::string init;
+  uint64_t seed = 0;
+  // The run.
+  int64_t steps = 0;
+  double epochs = 1;
+  int64_t batch = 1;
+  double learning_rate = 2e-4;
+  double weight_decay = 0;
+  double max_gradient_norm = 0;
+  int64_t warmup = 0;
+  std::string schedule = "constant";
+  std::string factors = "both";
+  std::string recompute = "auto";
+  DataOptions data;
+  DeviceOptions device;
+};
+
+void AddTrainOptions(CLI::App& app, TrainOptions& options);
+
+// The adapter to start from: --init, checked against the other options, or a fresh one.
+absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
+                                             const engine::Model& model);
+
+// A usage error where the numbers make no sense. `checkpoint_blocks` is left to PlanTraining.
+absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
+                                                  const engine::Model& model);
+engine::Recompute RecomputeOf(const TrainOptions& options);
+
+}  // namespace choir::cli
+
+#endif  // CHOIR_CLI_TRAIN_OPTIONS_H_

@@ -1,0 +1,90 @@
+#include "cli/train_plan.h"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "cli/humane.h"
+
+namespace choir::cli {
+namespace {
+
+// A value in a federation's upload takes 2 to 4 bytes (ring_bits of the run); headers are small.
+constexpr uint64_t kLargestValueBytes = 4;
+
+std::string Count(uint64_t count) {
+  return HumaneCount(static_cast<int64_t>(count));
+}
+
+std::string DescribeRun(const TrainOutlook& outlook) {
+  const engine::TrainConfig& config = outlook.config;
+  const std::string shape = fmt::format(
+      "{} x {} tokens a step, lr {} {}", config.micro_batches, config.context_tokens,
+      config.schedule.peak, engine::kDecayNames[static_cast<int>(config.schedule.decay)]);
+  if (!outlook.micro_batches_per_epoch.has_value() && config.steps == 0) return shape;
+  return fmt::format(
+      "{} steps, {}",
+      HumaneCount(engine::TotalSteps(config, outlook.micro_batches_per_epoch.value_or(1))), shape);
+}
+
+std::string DescribeMemory(const engine::TrainingPlan& plan) {
+  return fmt::format("{} (weights {}, activations {}{}, adapter and optimizer {})",
+                     HumaneBytes(plan.memory.total_bytes()), HumaneBytes(plan.memory.weight_bytes),
+                     HumaneBytes(plan.memory.arena_bytes),
+                     plan.checkpoint_blocks ? " with recomputation" : "",
+                     HumaneBytes(plan.memory.adapter_bytes));
+}
+
+}  // namespace
+
+std::string DescribeOutlook(const TrainOutlook& outlook) {
+  const engine::ModelSpec& spec = outlook.model.spec();
+  const engine::LoraPair& first = outlook.start.pairs.front();
+  std::string text = fmt::format("model    {} ({}, {} layers, {} channels)\n",
+                                 std::filesystem::path(outlook.options.model).filename().string(),
+                                 spec.architecture, spec.layers.size(), spec.channels);
+  text += fmt::format("device   {} ({})\n", outlook.device.name, outlook.device.backend);
+  text += fmt::format("adapter  rank {}, alpha {}, {} layers adapted, {} trained values\n",
+                      first.rank, outlook.start.alpha, outlook.start.pairs.size(),
+                      Count(outlook.plan.trained_values));
+  if (outlook.documents.has_value()) {
+    text += fmt::format("data     {} documents, {} tokens, {} micro-batches an epoch\n",
+                        Count(*outlook.documents), Count(*outlook.tokens_per_epoch),
+                        Count(*outlook.micro_batches_per_epoch));
+  }
+  text += fmt::format("run      {}\n", DescribeRun(outlook));
+  text += fmt::format("memory   {}\n", DescribeMemory(outlook.plan));
+  text += fmt::format("upload   at most {} a round, in a federation",
+                      HumaneBytes(outlook.plan.trained_values * kLargestValueBytes));
+  return text;
+}
+
+nlohmann::json OutlookToJson(const TrainOutlook& outlook) {
+  const engine::TrainingPlan& plan = outlook.plan;
+  nlohmann::json json = {
+      {"memory_bytes", plan.memory.total_bytes()},
+      {"weight_bytes", plan.memory.weight_bytes},
+      {"activation_bytes", plan.memory.arena_bytes},
+      {"adapter_bytes", plan.memory.adapter_bytes},
+      {"device_memory_bytes", outlook.device.memory_bytes},
+      {"recompute", plan.checkpoint_blocks},
+      {"trained_values", plan.trained_values},
+      {"upload_bytes", plan.trained_values * kLargestValueBytes},
+      {"adapter_file_bytes", plan.adapter_file_bytes},
+      {"context_tokens", outlook.config.context_tokens},
+      {"batch", outlook.config.micro_batches},
+      {"backend", outlook.device.backend},
+      {"device", outlook.device.name},
+  };
+  if (outlook.micro_batches_per_epoch.has_value()) {
+    json["documents"] = *outlook.documents;
+    json["tokens_per_epoch"] = *outlook.tokens_per_epoch;
+    json["micro_batches_per_epoch"] = *outlook.micro_batches_per_epoch;
+  }
+  if (outlook.micro_batches_per_epoch.has_value() || outlook.config.steps > 0) {
+    json["steps"] = engine::TotalSteps(outlook.config, outlook.micro_batches_per_epoch.value_or(1));
+  }
+  return json;
+}
+
+}  // namespace choir::cli
