@@ -155,6 +155,15 @@ TEST(CodecTest, SumOutOfBoundIsRefused) {
   EXPECT_EQ(ReasonOf(DecodeSum(params, packed, 1).status()), AbortReason::kSumOutOfBound);
 }
 
+// Every limb is within its bound, but together they say a weight that one node cannot have.
+TEST(CodecTest, ImpossibleTotalIsRefused) {
+  const CodecParams params = Params(32, 16);
+  auto packed = EncodeValues(params, Node().values(), Seed(1)).value();
+  const size_t weight_limb_2 = 4 * (50 + kCheckWords + 2);  // units of 2^30 / 2^32
+  packed[weight_limb_2] = 5;
+  EXPECT_EQ(ReasonOf(DecodeSum(params, packed, 1).status()), AbortReason::kSumOutOfBound);
+}
+
 TEST(CodecTest, SumThatDoesNotCountItsNodesIsRefused) {
   const CodecParams params = Params(32, 16);
   const auto packed = EncodeValues(params, Node().values(), Seed(1)).value();

@@ -241,6 +241,16 @@ TEST_F(JournalTest, RebornNodeKeepsItsOneListAndItsOneAnswer) {
             AbortReason::kSecondUnmaskRequest);
 }
 
+TEST_F(JournalTest, RebornNodeKnowsThatItsInputWasAcknowledged) {
+  ASSERT_TRUE(play_.Advertise() && play_.Share() && play_.Mask());
+  SurvivorList list =
+      DecodeSurvivorList(play_.server.MessageFor(cohort_.nodes[0].id).value()).value();
+  list.dropped.push_back(list.survivors[0].node_id);
+  list.survivors.erase(list.survivors.begin());
+  ClientSession node = Reborn(0);
+  EXPECT_EQ(ReasonOfStep(node.HandleSurvivorList(Encode(list))), AbortReason::kDeclaredDropped);
+}
+
 TEST_F(JournalTest, TombstonesStayTombstones) {
   ASSERT_TRUE(play_.Advertise());
   (void)play_.clients[0]->Abandon(AbortReason::kCancelled);

@@ -159,20 +159,21 @@ TEST_F(InputCheatTest, SecondInputIsRefusedAndTheFirstIsCountedOnce) {
 
 class AnswerCheatTest : public NodeCheatTest {
  protected:
-  // Node 6 gives its answer, changed by `change` and signed again; the others answer honestly.
+  // Node 0 gives its answer, changed by `change` and signed again; the others answer honestly. Its
+  // shares are the first that the coordinator tries.
   template <typename Change>
   absl::Status Answer(Change change) {
     EXPECT_TRUE(play_.Advertise() && play_.Share());
     play_.silent_from[5] = 2;
     EXPECT_TRUE(play_.Mask() && play_.Vouch());
-    UnmaskShares answer = DecodeUnmaskShares(Sent(play_.clients[6]->HandleSurvivorSignatures(
-                                                 play_.server.MessageFor(id(6)).value())))
+    UnmaskShares answer = DecodeUnmaskShares(Sent(play_.clients[0]->HandleSurvivorSignatures(
+                                                 play_.server.MessageFor(id(0)).value())))
                               .value();
     change(answer);
-    const Digest h3 = *play_.clients[6]->h3();
-    answer.signature = cohort_.nodes[6].signer->Sign(UnmaskSigningBytes(h3, answer)).value();
-    play_.silent_from[6] = 4;
-    return play_.server.AddUnmaskShares(id(6), Encode(answer));
+    const Digest h3 = *play_.clients[0]->h3();
+    answer.signature = cohort_.nodes[0].signer->Sign(UnmaskSigningBytes(h3, answer)).value();
+    play_.silent_from[0] = 4;
+    return play_.server.AddUnmaskShares(id(0), Encode(answer));
   }
 };
 
