@@ -4,11 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/failure.h"
-#include "engine/backend/registry.h"
-#include "engine/lora/gguf_adapter.h"
 
 namespace choir::cli {
 
@@ -24,12 +21,6 @@ absl::StatusOr<engine::GgufFile> OpenModelFile(const std::string& path) {
   absl::StatusOr<engine::GgufFile> file = engine::GgufFile::Open(path);
   if (!file.ok()) return BadInput("model", path, file.status());
   return file;
-}
-
-absl::StatusOr<engine::Adapter> ReadAdapterFile(const std::string& path) {
-  absl::StatusOr<engine::Adapter> adapter = engine::ReadGgufAdapter(path);
-  if (!adapter.ok()) return BadInput("adapter", path, adapter.status());
-  return adapter;
 }
 
 void AddDeviceOptions(CLI::App& app, DeviceOptions& options) {
@@ -54,23 +45,6 @@ void AddDeviceOptions(CLI::App& app, DeviceOptions& options) {
   app.add_flag("--vulkan-validation", options.validation,
                "Fail on any message of the Vulkan validation layers")
       ->group("Device");
-}
-
-absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions& options) {
-  engine::BackendOptions backend_options;
-  backend_options.num_threads = options.threads;
-  backend_options.device_index = options.device;
-  backend_options.validation = options.validation;
-  absl::StatusOr<std::unique_ptr<engine::Backend>> backend =
-      engine::CreateBackend(options.backend, backend_options);
-  if (!backend.ok()) {
-    const absl::Status status = backend.status();
-    const absl::StatusCode code =
-        absl::IsNotFound(status) ? absl::StatusCode::kUnavailable : status.code();
-    return WithHint(absl::Status(code, status.message()),
-                    "`choir devices` lists what this machine has");
-  }
-  return backend;
 }
 
 engine::Compute ComputeOf(const DeviceOptions& options) {

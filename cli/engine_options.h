@@ -5,7 +5,6 @@
 // and hint that users see.
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +14,6 @@
 #include "CLI/CLI.hpp"
 #include "engine/backend/backend.h"
 #include "engine/gguf/gguf_file.h"
-#include "engine/lora/adapter.h"
 
 namespace choir::cli {
 
@@ -25,7 +23,6 @@ void AddModelOption(CLI::App& app, std::string& path);
 CLI::Option* AddAdapterOption(CLI::App& app, std::string& path);
 
 absl::StatusOr<engine::GgufFile> OpenModelFile(const std::string& path);
-absl::StatusOr<engine::Adapter> ReadAdapterFile(const std::string& path);
 
 // --backend, --compute, --threads, --device.
 struct DeviceOptions {
@@ -37,7 +34,6 @@ struct DeviceOptions {
 };
 // `options` holds the defaults.
 void AddDeviceOptions(CLI::App& app, DeviceOptions& options);
-absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions& options);
 engine::Compute ComputeOf(const DeviceOptions& options);
 
 // "1,403,407" as token ids. A usage error names the word that is no number, or an id outside the

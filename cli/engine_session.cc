@@ -5,8 +5,27 @@
 
 #include "base/status_macros.h"
 #include "cli/failure.h"
+#include "engine/backend/registry.h"
+#include "engine/lora/gguf_adapter.h"
 
 namespace choir::cli {
+
+absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions& options) {
+  engine::BackendOptions backend_options;
+  backend_options.num_threads = options.threads;
+  backend_options.device_index = options.device;
+  backend_options.validation = options.validation;
+  absl::StatusOr<std::unique_ptr<engine::Backend>> backend =
+      engine::CreateBackend(options.backend, backend_options);
+  if (!backend.ok()) {
+    const absl::Status status = backend.status();
+    const absl::StatusCode code =
+        absl::IsNotFound(status) ? absl::StatusCode::kUnavailable : status.code();
+    return WithHint(absl::Status(code, status.message()),
+                    "`choir devices` lists what this machine has");
+  }
+  return backend;
+}
 
 absl::StatusOr<std::unique_ptr<engine::Model>> OpenModel(const std::string& path) {
   absl::StatusOr<engine::Model> model = engine::Model::Open(path);
@@ -16,7 +35,9 @@ absl::StatusOr<std::unique_ptr<engine::Model>> OpenModel(const std::string& path
 
 absl::StatusOr<engine::Adapter> ReadAdapterFor(const engine::Model& model,
                                                const std::string& path) {
-  CHOIR_ASSIGN_OR_RETURN(engine::Adapter adapter, ReadAdapterFile(path));
+  absl::StatusOr<engine::Adapter> read = engine::ReadGgufAdapter(path);
+  if (!read.ok()) return BadInput("adapter", path, read.status());
+  engine::Adapter adapter = *std::move(read);
   const std::vector<engine::LoraTarget> targets = model.LoraTargets();
   const absl::Status fits = CheckAdapterFits(adapter, targets);
   if (!fits.ok()) {

@@ -25,6 +25,8 @@ struct EngineSession {
   [[nodiscard]] int64_t vocabulary() const { return model->spec().vocabulary; }
 };
 
+// What is missing is UNAVAILABLE.
+absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions& options);
 absl::StatusOr<std::unique_ptr<engine::Model>> OpenModel(const std::string& path);
 // Reads it and checks that it fits the model.
 absl::StatusOr<engine::Adapter> ReadAdapterFor(const engine::Model& model, const std::string& path);
