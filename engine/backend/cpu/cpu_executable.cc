@@ -20,13 +20,13 @@ double Now() {
 
 }  // namespace
 
-CpuExecutable::CpuExecutable(GemmType weight_products, std::shared_ptr<ThreadPool> pool)
-    : pool_(std::move(pool)), weight_products_(weight_products), gemms_(pool_->num_threads()) {}
+CpuExecutable::CpuExecutable(std::shared_ptr<ThreadPool> pool)
+    : pool_(std::move(pool)), gemms_(pool_->num_threads()) {}
 
 absl::StatusOr<std::unique_ptr<CpuExecutable>> CpuExecutable::Create(
     const Graph& graph, const std::map<TensorId, Binding>& bindings, GemmType weight_products,
     std::shared_ptr<ThreadPool> pool) {
-  std::unique_ptr<CpuExecutable> result(new CpuExecutable(weight_products, std::move(pool)));
+  std::unique_ptr<CpuExecutable> result(new CpuExecutable(std::move(pool)));
   CHOIR_RETURN_IF_ERROR(result->PlaceTensors(graph, bindings));
   CpuCompiler compiler(result->gemms_, result->ropes_, weight_products);
   for (size_t i = 0; i < graph.nodes().size(); ++i) {

@@ -61,7 +61,7 @@ class CpuExecutable final : public Executable {
     double seconds = 0;
   };
 
-  CpuExecutable(GemmType weight_products, std::shared_ptr<ThreadPool> pool);
+  explicit CpuExecutable(std::shared_ptr<ThreadPool> pool);
   absl::Status PlaceTensors(const Graph& graph, const std::map<TensorId, Binding>& bindings);
   absl::Status BindPersistent(Place& place, const Binding& binding);
   absl::Status PrepareNode(const Node& node, size_t index, CpuCompiler& compiler);
@@ -69,7 +69,6 @@ class CpuExecutable final : public Executable {
   absl::StatusOr<const Place*> FindPlace(TensorId id) const;
 
   std::shared_ptr<ThreadPool> pool_;  // shared with the backend and its other executables
-  GemmType weight_products_;
   GemmLibrary gemms_;
   RopeTables ropes_;
   std::vector<Place> places_;  // by tensor id
