@@ -1,5 +1,7 @@
 #include "engine/backend/vulkan/vulkan_backend.h"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <numeric>
 
@@ -24,7 +26,7 @@ std::vector<float> Ramp(int64_t count, float scale) {
 // y = x W^T with W f32, then back: dx = y W, both read by the host.
 struct Product {
   static constexpr int64_t kTokens = 70;
-  static constexpr int64_t kCols = 48;
+  static constexpr int64_t kCols = 80;
   static constexpr int64_t kRows = 300;
 
   Graph graph;
@@ -45,14 +47,38 @@ struct Product {
     graph.MarkOutput(dx);
   }
 
+  static std::vector<float> Input() { return Ramp(kTokens * kCols, 0.1f); }
+  static std::vector<float> Weights() { return Ramp(kRows * kCols, 0.01f); }
+
+  // dx in double precision.
+  static std::vector<double> PlainLoops() {
+    const std::vector<float> x_values = Input();
+    const std::vector<float> weights = Weights();
+    std::vector<double> result(static_cast<size_t>(kTokens * kCols));
+    for (int64_t t = 0; t < kTokens; ++t) {
+      for (int64_t n = 0; n < kRows; ++n) {
+        const float* const row = &weights[static_cast<size_t>(n * kCols)];
+        double sum = 0;
+        for (int64_t c = 0; c < kCols; ++c) {
+          sum += static_cast<double>(x_values[static_cast<size_t>(t * kCols + c)]) *
+                 static_cast<double>(row[c]);
+        }
+        for (int64_t c = 0; c < kCols; ++c) {
+          result[static_cast<size_t>(t * kCols + c)] += sum * static_cast<double>(row[c]);
+        }
+      }
+    }
+    return result;
+  }
+
   // dx after each of `runs` runs.
   [[nodiscard]] std::vector<std::vector<float>> Run(Backend& backend, int runs) const {
-    const std::vector<float> weights = Ramp(kRows * kCols, 0.01f);
+    const std::vector<float> weights = Weights();
     const auto buffer = backend.WrapWeights(BytesOf(std::span(weights)));
     EXPECT_TRUE(buffer.ok()) << buffer.status().ToString();
     const auto made = backend.Compile(graph, {{w, {*buffer, 0}}}, {});
     EXPECT_TRUE(made.ok()) << made.status().ToString();
-    const std::vector<float> input = Ramp(kTokens * kCols, 0.1f);
+    const std::vector<float> input = Input();
     std::vector<std::vector<float>> results;
     for (int run = 0; run < runs; ++run) {
       EXPECT_TRUE((*made)->WriteInput(x, BytesOf(std::span(input))).ok());
@@ -71,6 +97,53 @@ TEST(VulkanBackendTest, RunsOfOneProgramAreEqualBitForBit) {
   const auto results = Product().Run(*backend, 3);
   EXPECT_EQ(results[0], results[1]);
   EXPECT_EQ(results[0], results[2]);
+}
+
+// The largest blocks of the product shaders, which the ops' example cases are too small for.
+TEST(VulkanBackendTest, LargeProductsEqualPlainLoops) {
+  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true}));
+  const auto got = Product().Run(*backend, 1)[0];
+  const auto want = Product::PlainLoops();
+  double largest = 0;
+  for (const double value : want) largest = std::max(largest, std::abs(value));
+  // f32 sums of 80, then of 300, products.
+  for (size_t i = 0; i < want.size(); ++i) {
+    ASSERT_NEAR(static_cast<double>(got[i]), want[i], 1e-5 * largest) << i;
+  }
+}
+
+TEST(VulkanBackendTest, LargeFactorGradientsEqualPlainLoops) {
+  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true}));
+  constexpr int64_t kTokens = 20;
+  constexpr int64_t kM = 70;
+  constexpr int64_t kN = 130;
+  Graph graph;
+  const TensorId p = graph.AddInput("p", F32(kTokens, kM));
+  const TensorId q = graph.AddInput("q", F32(kTokens, kN));
+  const TensorId d = graph.AddPersistent("d", F32(kM, kN));
+  ASSERT_TRUE(graph.AddNode("lora_grad", {p, q}, {{"scale", 2}}, {d}).ok());
+  const auto buffer = backend->Allocate(kM * kN * 4);
+  ASSERT_TRUE(buffer.ok()) << buffer.status().ToString();
+  const auto made = backend->Compile(graph, {{d, {*buffer, 0}}}, {});
+  ASSERT_TRUE(made.ok()) << made.status().ToString();
+  const std::vector<float> p_values = Ramp(kTokens * kM, 0.1f);
+  const std::vector<float> q_values = Ramp(kTokens * kN, 0.1f);
+  ASSERT_TRUE((*made)->WriteInput(p, BytesOf(std::span(p_values))).ok());
+  ASSERT_TRUE((*made)->WriteInput(q, BytesOf(std::span(q_values))).ok());
+  ASSERT_TRUE((*made)->Run().ok());
+  std::vector<float> got(kM * kN);
+  ASSERT_TRUE(backend->Read(**buffer, 0, MutableBytesOf(std::span(got))).ok());
+  for (int64_t m = 0; m < kM; ++m) {
+    for (int64_t n = 0; n < kN; ++n) {
+      double want = 0;
+      for (int64_t t = 0; t < kTokens; ++t) {
+        want += 2 * static_cast<double>(p_values[static_cast<size_t>(t * kM + m)]) *
+                static_cast<double>(q_values[static_cast<size_t>(t * kN + n)]);
+      }
+      // Twenty products of at most 25 each.
+      ASSERT_NEAR(static_cast<double>(got[static_cast<size_t>(m * kN + n)]), want, 1e-3);
+    }
+  }
 }
 
 TEST(VulkanBackendTest, TilesAndSeveralAllocationsGiveTheSameWithinRounding) {

@@ -29,17 +29,16 @@ struct Block {
 constexpr int64_t kManyGroups = 64;
 
 // Along a short side (a LoRA rank, a few tokens) a large block would be mostly padding. Blocks of
-// 8 read shared memory half as often as those of 4, which on lavapipe makes a product of
-// 256 x 768 x 2048 two to three times as fast; but they make a quarter of the workgroups.
+// 8 x 8 read shared memory half as often as those of 4 x 4, which on lavapipe makes a product of
+// 256 x 768 x 2048 two to three times as fast; but they make a quarter of the workgroups. Only
+// these five shapes, because each is a pipeline that the driver compiles.
 Block ChooseBlock(const KernelContext& context, int64_t rows, int64_t cols) {
-  const auto side = [](int64_t size, uint32_t largest) {
-    return size > 64 ? largest : size > 16 ? 4u : 1u;
-  };
-  const Block large{side(rows, 8), side(cols, 8)};
-  if (context.caps().IsSoftware() || large.GroupsM(rows) * large.GroupsN(cols) >= kManyGroups) {
+  const Block large{8, 8};
+  const int64_t groups = large.GroupsM(rows) * large.GroupsN(cols);
+  if (rows > 64 && cols > 64 && (context.caps().IsSoftware() || groups >= kManyGroups)) {
     return large;
   }
-  return {side(rows, 4), side(cols, 4)};
+  return {rows > 16 ? 4u : 1u, cols > 16 ? 4u : 1u};
 }
 
 int64_t RowBytes(const TensorView& weight) {
