@@ -13,6 +13,7 @@ find_package(SQLite3 3.40 REQUIRED)
 find_package(GTest 1.12 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium>=1.0.18)
+pkg_check_modules(QRENCODE REQUIRED IMPORTED_TARGET libqrencode>=4.1)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy>=1.0)
 
 # Debian's dnnl-config.cmake asks for OpenCL, which we do not use; so the library is found by hand.

@@ -23,7 +23,7 @@ def functions(lines):
             match = OPENING.match(line)
             if match:
                 start, indent = number, match.group(1)
-        elif line.startswith("}") or line.startswith(indent + "}"):
+        elif line.lstrip().startswith("}") and len(line) - len(line.lstrip()) <= len(indent):
             yield start, number - start + 1
             start = None
 

@@ -1,0 +1,89 @@
+#include <gtest/gtest.h>
+
+#include "cli/run_file.h"
+#include "cli/run_view.h"
+
+namespace choir::cli {
+namespace {
+
+constexpr std::string_view kSmallest = "[run]\nname = \"r-1\"\nbase_model = \"m/base.gguf\"\n";
+
+std::string ErrorOf(const std::string& text) {
+  const auto file = ParseRunFile(text, "dir/run.toml");
+  EXPECT_EQ(file.status().code(), absl::StatusCode::kInvalidArgument) << text;
+  return std::string(file.status().message());
+}
+
+TEST(RunFileTest, DefaultsFillTheRest) {
+  const auto file = ParseRunFile(kSmallest, "dir/run.toml");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->base_model_path, "dir/m/base.gguf");
+  EXPECT_EQ(file->config.aggregation().strategy(), "fedavg");
+  EXPECT_EQ(file->config.aggregation().min_cohort(), 8u);
+  EXPECT_EQ(file->config.lora().modules_size(), 7);
+  EXPECT_EQ(file->config.training().local_epochs(), 1u);
+}
+
+TEST(RunFileTest, MistakesAreNamedWithWhatWouldDo) {
+  const std::string good(kSmallest);
+  EXPECT_NE(ErrorOf("").find("name must be 1 to 48"), std::string::npos);
+  EXPECT_NE(ErrorOf("[run]\nname = \"r\"\n").find("base_model must name"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "rounds = 0\n").find("from 1 to 100000"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "round = 3\n").find("round is no setting"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[lora]\nmodules = \"attn_x\"\n").find("modules"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[aggregation]\nmin_cohort = 2\n").find("from 3"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[aggregation]\nring_bits = 20\n").find("16, 24 or 32"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[aggregation]\nmax_cohort = 4\n").find("between"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[training]\nlearning_rate = nan\n").find("learning_rate"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[training]\npacking = \"tight\"\n").find("packed, windows"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[trainin]\n").find("no table that exists"), std::string::npos);
+  EXPECT_NE(ErrorOf("[run\n").find("dir/run.toml:1"), std::string::npos);
+}
+
+v1::RunStatus TwoRounds() {
+  v1::RunStatus run;
+  run.set_run_id("r");
+  run.set_state("running");
+  v1::RoundStatus* first = run.add_rounds();
+  first->set_round(1);
+  first->set_phase("published");
+  first->set_contributors(4);
+  first->set_mean_train_loss(3.25);
+  first->set_ended_unix_ms(3000);
+  v1::RoundStatus* second = run.add_rounds();
+  second->set_round(2);
+  second->set_phase("aggregating");
+  second->set_session_stage("shares");
+  second->set_in_cohort(4);
+  return run;
+}
+
+TEST(RunViewTest, SaysWhatARoundBroughtAndWhatGoesOn) {
+  const v1::RunStatus run = TwoRounds();
+  EXPECT_NE(RoundLine(run.rounds(0)).find("4 nodes, train loss 3.250"), std::string::npos);
+  EXPECT_EQ(ActivityLine(run), "round 2: aggregating (shares), 0 of 4 uploaded");
+  EXPECT_EQ(RunToJson(run)["rounds"][0]["contributors"], 4);
+}
+
+TEST(RunViewTest, AbandonedRoundNamesItsReason) {
+  v1::RoundStatus round;
+  round.set_phase("abandoned");
+  round.set_reason("too-few-survivors");
+  EXPECT_NE(RoundLine(round).find("too-few-survivors"), std::string::npos);
+}
+
+TEST(RunViewTest, FailedRunIsAnError) {
+  v1::RunStatus run;
+  run.set_state("finished");
+  EXPECT_TRUE(HasEnded(run) && EndOf(run).ok());
+  run.set_state("failed");
+  EXPECT_FALSE(EndOf(run).ok());
+  run.set_state("running");
+  EXPECT_FALSE(HasEnded(run));
+}
+
+}  // namespace
+}  // namespace choir::cli

@@ -1,0 +1,103 @@
+#include "cli/run_view.h"
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/hex.h"
+#include "cli/humane.h"
+
+namespace choir::cli {
+namespace {
+
+bool RoundHasEnded(const v1::RoundStatus& round) {
+  return round.phase() == "published" || round.phase() == "abandoned";
+}
+
+nlohmann::json RoundToJson(const v1::RoundStatus& round) {
+  return {{"round", round.round()},
+          {"phase", round.phase()},
+          {"reason", round.reason()},
+          {"reason_text", round.reason_text()},
+          {"selected", round.selected()},
+          {"training", round.training()},
+          {"ready", round.ready()},
+          {"in_cohort", round.in_cohort()},
+          {"uploaded", round.uploaded()},
+          {"contributors", round.contributors()},
+          {"mean_train_loss", round.mean_train_loss()},
+          {"trained_tokens", round.trained_tokens()},
+          {"received_bytes", round.received_bytes()},
+          {"started_unix_ms", round.started_unix_ms()},
+          {"ended_unix_ms", round.ended_unix_ms()},
+          {"session_stage", round.session_stage()}};
+}
+
+}  // namespace
+
+nlohmann::json RunToJson(const v1::RunStatus& run) {
+  nlohmann::json rounds = nlohmann::json::array();
+  for (const v1::RoundStatus& round : run.rounds()) rounds.push_back(RoundToJson(round));
+  return {{"run", run.run_id()},
+          {"state", run.state()},
+          {"reason", run.reason()},
+          {"strategy", run.config().aggregation().strategy()},
+          {"base_model_sha256", HexEncode(AsBytes(run.config().base_model_digest()))},
+          {"num_values", run.config().num_values()},
+          {"rounds_wanted", run.config().pacing().rounds()},
+          {"rounds_published", run.rounds_published()},
+          {"adapter_version", run.adapter_version()},
+          {"adapter_sha256", HexEncode(AsBytes(run.adapter_digest()))},
+          {"rounds", std::move(rounds)}};
+}
+
+std::string RoundLine(const v1::RoundStatus& round) {
+  const std::string took =
+      HumaneDuration(absl::Milliseconds(round.ended_unix_ms() - round.started_unix_ms()));
+  if (round.phase() == "abandoned") {
+    return fmt::format("abandoned after {}: {}{}", took, round.reason(),
+                       round.reason_text().empty() ? "" : " (" + round.reason_text() + ")");
+  }
+  return fmt::format("published: {} nodes, train loss {:.3f}, {} tokens, {} received masked, {}",
+                     round.contributors(), round.mean_train_loss(),
+                     HumaneCount(static_cast<int64_t>(round.trained_tokens())),
+                     HumaneBytes(round.received_bytes()), took);
+}
+
+std::string ActivityLine(const v1::RunStatus& run) {
+  if (run.rounds_size() == 0) return "starting";
+  const v1::RoundStatus& round = run.rounds(run.rounds_size() - 1);
+  std::string text = fmt::format("round {}: {}", round.round(), round.phase());
+  if (round.phase() == "selecting") text += fmt::format(", {} nodes so far", round.selected());
+  if (round.phase() == "training") {
+    text += fmt::format(", {} at work, {} ready", round.training(), round.ready());
+  }
+  if (round.phase() == "aggregating") {
+    text += fmt::format(" ({}), {} of {} uploaded", round.session_stage(), round.uploaded(),
+                        round.in_cohort());
+  }
+  return text;
+}
+
+void RunFollower::See(const v1::RunStatus& run) {
+  output_.Json(RunToJson(run));
+  for (const v1::RoundStatus& round : run.rounds()) {
+    if (round.round() <= told_ || !RoundHasEnded(round)) continue;
+    told_ = round.round();
+    const bool good = round.phase() == "published";
+    output_.Line(
+        fmt::format("round {:>3}  {}", round.round(),
+                    output_.Styled(good ? Style::kPlain : Style::kWarning, RoundLine(round))));
+  }
+}
+
+bool HasEnded(const v1::RunStatus& run) {
+  return !run.state().empty() && run.state() != "running";
+}
+
+absl::Status EndOf(const v1::RunStatus& run) {
+  if (run.state() == "finished") return absl::OkStatus();
+  return absl::AbortedError(fmt::format("run {} {}{}", run.run_id(), run.state(),
+                                        run.reason().empty() ? "" : ": " + run.reason()));
+}
+
+}  // namespace choir::cli
