@@ -13,19 +13,28 @@ constexpr size_t kMaxWaiting = 16384;
 
 bool LongPolls::Try(Waiter& waiter, bool last) {
   absl::MutexLock lock(&waiter.mu);
-  if (waiter.attempt == nullptr) return true;
-  if (!waiter.attempt(last)) return false;
-  waiter.attempt = nullptr;
-  return true;
+  if (waiter.answered) return true;
+  waiter.last = waiter.last || last;
+  waiter.again = true;
+  // Whoever is at it looks once more when it is through.
+  if (waiter.busy) return false;
+  waiter.busy = true;
+  while (waiter.again && !waiter.answered) {
+    waiter.again = false;
+    const bool must_answer = waiter.last;
+    waiter.mu.Unlock();
+    const bool answered = waiter.attempt(must_answer);
+    waiter.mu.Lock();
+    waiter.answered = answered;
+  }
+  waiter.busy = false;
+  return waiter.answered;
 }
 
 absl::Status LongPolls::Wait(const std::string& topic, absl::Time deadline, Attempt attempt) {
   auto waiter = std::make_shared<Waiter>();
   waiter->deadline = deadline;
-  {
-    absl::MutexLock lock(&waiter->mu);
-    waiter->attempt = std::move(attempt);
-  }
+  waiter->attempt = std::move(attempt);
   bool last = false;
   {
     absl::MutexLock lock(&mu_);

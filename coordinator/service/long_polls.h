@@ -16,7 +16,8 @@
 namespace choir::coordinator {
 
 // Callers that wait for something to happen, without a thread each. Thread-safe; attempts are made
-// in the thread that notifies, so nobody may notify while holding a lock that an attempt takes.
+// in the thread that notifies, so nobody may notify while holding a lock that an attempt takes. An
+// attempt may itself notify.
 class LongPolls {
  public:
   // Answers the caller and returns true, or returns false to go on waiting. With `last` it must
@@ -33,11 +34,15 @@ class LongPolls {
 
  private:
   struct Waiter {
-    absl::Mutex mu;
-    Attempt attempt ABSL_GUARDED_BY(mu);  // empty once it has answered
+    Attempt attempt;  // used by the one thread that set `busy`
     absl::Time deadline;
+    absl::Mutex mu;
+    bool busy ABSL_GUARDED_BY(mu) = false;
+    bool again ABSL_GUARDED_BY(mu) = false;  // notified while busy
+    bool last ABSL_GUARDED_BY(mu) = false;   // it must answer
+    bool answered ABSL_GUARDED_BY(mu) = false;
   };
-  // True if it has answered, now or before.
+  // True if it has answered, now or before. No lock is held during an attempt.
   static bool Try(Waiter& waiter, bool last);
   void Remove(const std::string& topic, const std::shared_ptr<Waiter>& waiter);
 

@@ -17,6 +17,7 @@ namespace choir::coordinator {
 namespace {
 
 constexpr uint32_t kRoundsShown = 100;
+constexpr const char* kDamaged = "damaged-journal";
 
 absl::StatusOr<v1::SignedDocument> ParseDocument(const std::string& bytes) {
   v1::SignedDocument document;
@@ -124,7 +125,7 @@ absl::Status RunActor::RestoreSessions() {
   }
   CHOIR_ASSIGN_OR_RETURN(const std::vector<SessionRecord> records,
                          context_.store.ListSessions(config_.run_id(), round_.round));
-  std::vector<uint32_t> damaged;
+  std::vector<SessionRecord> damaged;
   for (const SessionRecord& record : records) {
     if (record.cohort >= round_.cohorts.size()) {
       return absl::DataLossError(fmt::format("run {}: the store has a session of cohort {}, of {}",
@@ -135,15 +136,21 @@ absl::Status RunActor::RestoreSessions() {
     if (restored.ok()) continue;
     spdlog::error("session_damaged run={} round={} cohort={} status=\"{}\"", config_.run_id(),
                   round_.round, record.cohort, restored.ToString());
-    damaged.push_back(record.cohort);
+    damaged.push_back(record);
   }
   // Its nodes may have sent their inputs: nothing may be counted again.
-  for (const uint32_t cohort : damaged) {
-    CHOIR_RETURN_IF_ERROR(Do(CohortFailed{cohort,
-                                          round_.cohorts[cohort].members,
+  for (SessionRecord& record : damaged) {
+    record.open = false;
+    record.snapshot.clear();
+    record.abort_reason = kDamaged;
+    Batch batch;
+    batch.sessions = {record};
+    CHOIR_RETURN_IF_ERROR(Do(CohortFailed{record.cohort,
+                                          round_.cohorts[record.cohort].members,
                                           {},
-                                          "damaged-journal",
-                                          "the session's stored state is damaged"}));
+                                          kDamaged,
+                                          "the session's stored state is damaged"},
+                             std::move(batch)));
   }
   return absl::OkStatus();
 }

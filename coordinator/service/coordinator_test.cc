@@ -1,0 +1,402 @@
+// The coordinator without gRPC and with a clock of our own: whole rounds, restarts at every step,
+// losses, refusals.
+#include "coordinator/service/coordinator.h"
+
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include "base/file.h"
+#include "coordinator/service/run_plan.h"
+#include "coordinator/service/test_federation.h"
+#include "coordinator/service/test_node.h"
+#include "engine/lora/factors.h"
+#include "proto/trust/documents.h"
+#include "proto/trust/invite.h"
+#include "secure-agg/core/result_chain.h"
+#include "tests/support/temp_dir.h"
+
+namespace choir::coordinator {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class ManualClock final : public Clock {
+ public:
+  [[nodiscard]] absl::Time Now() const override { return now; }
+  absl::Time now = absl::FromUnixSeconds(1'800'000'000);
+};
+
+class CoordinatorTest : public testing::Test {
+ protected:
+  CoordinatorTest() : federation_(dir_.path() + "/data", clock_.now) {
+    spdlog::set_level(spdlog::level::off);
+    Open();
+  }
+
+  void Open() {
+    loaded_ =
+        std::make_unique<Federation>(LoadFederation(federation_.folder(), clock_.now).value());
+    store_ = StoreKinds()[0].open(federation_.folder().Database()).value();
+    blobs_ = OpenDirectoryBlobStore(federation_.folder().Blobs(), 1 << 30).value();
+    auto opened =
+        Coordinator::Open(*loaded_, federation_.folder(), *store_, *blobs_, clock_, random_);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    coordinator_ = *std::move(opened);
+    coordinator_->members().SetAddresses({"localhost:2", "localhost:1"});
+  }
+  // What a kill leaves is what the store and the folder hold: nothing is told to stop.
+  void Restart() {
+    coordinator_.reset();
+    blobs_.reset();
+    store_.reset();
+    Open();
+  }
+
+  std::string Token() {
+    const auto invite = coordinator_->members().CreateInvite(3600);
+    return trust::DecodeInvite(invite->invite(), clock_.now)->token();
+  }
+  void AddNodes(uint64_t count) {
+    const std::string id = loaded_->manifest.federation_id();
+    for (uint64_t i = 0; i < count; ++i) {
+      nodes_.push_back(std::make_unique<TestNode>(nodes_.size(), id, random_));
+      auto response = coordinator_->members().Enrol(nodes_.back()->EnrolRequest(Token()));
+      ASSERT_TRUE(response.ok()) << response.status();
+      nodes_.back()->Joined(*response);
+    }
+  }
+  void StartRun(const std::string& strategy, uint32_t rounds) {
+    const auto status = coordinator_->StartRun(TestRun(*blobs_, strategy, rounds));
+    ASSERT_TRUE(status.ok()) << status.status();
+  }
+
+  class DirectCalls final : public NodeCalls {
+   public:
+    DirectCalls(Coordinator& coordinator, std::string id)
+        : coordinator_(coordinator), id_(std::move(id)) {}
+    absl::StatusOr<v1::CheckInResponse> CheckIn() override { return coordinator_.CheckIn(id_, {}); }
+    absl::StatusOr<std::optional<std::string>> Join(const v1::JoinCohortRequest& request) override {
+      auto response = coordinator_.Join(id_, request);
+      if (!response.ok()) return response.status();
+      if (!response->has_value()) return std::nullopt;
+      return (*response)->session_config();
+    }
+    absl::StatusOr<std::optional<v1::SessionBroadcast>> Poll(
+        const v1::PollSessionRequest& request) override {
+      return coordinator_.Poll(id_, request);
+    }
+    absl::Status Send(const v1::SessionMessage& message) override {
+      return coordinator_.TakeMessage(id_, message);
+    }
+    absl::StatusOr<v1::UploadAck> Upload(const std::vector<v1::MaskedInputChunk>& stream) override {
+      absl::StatusOr<v1::UploadAck> ack = absl::InternalError("nothing sent");
+      for (const v1::MaskedInputChunk& message : stream) {
+        ack = coordinator_.TakeUpload(id_, message);
+        if (!ack.ok()) return ack;
+      }
+      return ack;
+    }
+
+   private:
+    Coordinator& coordinator_;
+    std::string id_;
+  };
+
+  // One step of one node, then whatever it made due. False if nothing moved.
+  bool StepNode(size_t i) {
+    DirectCalls calls(*coordinator_, nodes_[i]->id());
+    const absl::StatusOr<bool> moved = nodes_[i]->Step(calls, clock_.now);
+    EXPECT_TRUE(moved.ok()) << "node " << i << ": " << moved.status();
+    bool worked = false;
+    while (coordinator_->DoWork()) worked = true;
+    return moved.value_or(false) || worked;
+  }
+  v1::RunStatus Status() { return coordinator_->GetRun("demo").value(); }
+  // Steps all nodes in turn, moving the clock when nobody can do anything, until the run ends.
+  // `between` is called after each step with its number.
+  void Play(
+      const std::function<void(int)>& between = [](int) {},
+      const std::function<bool(size_t)>& alive = [](size_t) { return true; }) {
+    int step = 0;
+    for (int idle = 0; idle < 200 && Status().state() == "running" && !HasFailure();) {
+      bool moved = false;
+      for (size_t i = 0; i < nodes_.size(); ++i) {
+        if (!alive(i)) continue;
+        moved = StepNode(i) || moved;
+        between(++step);
+      }
+      idle = moved ? 0 : idle + 1;
+      if (!moved) clock_.now += absl::Milliseconds(500);
+      coordinator_->Tick();
+      while (coordinator_->DoWork()) {
+      }
+    }
+  }
+
+  // The adapter of a version, and what it must be: each version adds the mean of the deltas.
+  std::vector<float> AdapterOf(const v1::AdapterVersion& version) {
+    const Digest digest = DigestFrom(version.adapter_digest(), "adapter").value();
+    return engine::FlattenFactors(ReadAdapterBlob(*blobs_, digest).value(),
+                                  engine::TrainedFactors::kBoth);
+  }
+  std::vector<float> Expected(const std::string& strategy, uint64_t versions,
+                              const std::vector<uint64_t>& contributors) {
+    engine::Adapter adapter = TestAdapter();
+    const auto rule = MakeStrategy(strategy).value();
+    for (uint64_t v = 0; v < versions; ++v) {
+      std::vector<float> mean(engine::CountFactors(adapter, rule->Factors(v)));
+      for (size_t i = 0; i < mean.size(); ++i) {
+        for (const uint64_t node : contributors) mean[i] += TestNode::Delta(node, v, i);
+        mean[i] /= static_cast<float>(contributors.size());
+      }
+      EXPECT_TRUE(engine::AddToFactors(adapter, rule->Factors(v), 1.0f, mean).ok());
+    }
+    return engine::FlattenFactors(adapter, engine::TrainedFactors::kBoth);
+  }
+  std::vector<v1::AdapterVersion> CheckedChain() {
+    v1::ListAdapterVersionsRequest request;
+    request.set_run_id("demo");
+    request.set_after_version(-1);
+    const v1::ListAdapterVersionsResponse listed = coordinator_->ListVersions(request).value();
+    const trust::PublicKey key = loaded_->coordinator_key.public_key();
+    std::vector<v1::AdapterVersion> versions;
+    std::optional<secagg::ChainHead> head;
+    for (const std::string& bytes : listed.round_results()) {
+      const auto result = secagg::DecodeRoundResult(AsBytes(bytes)).value();
+      const auto next = secagg::FollowChain(head, key, result);
+      EXPECT_TRUE(next.ok()) << next.status();
+      head = *next;
+    }
+    std::string parent;
+    for (const v1::SignedDocument& document : listed.versions()) {
+      versions.push_back(
+          trust::OpenAs<v1::AdapterVersion>(document, trust::kAdapterDomain, key).value());
+      EXPECT_EQ(versions.back().parent_digest(), parent);
+      EXPECT_EQ(versions.back().version(), versions.size() - 1);
+      parent = std::string(AsChars(trust::DocumentDigest(document)));
+    }
+    if (head.has_value()) {
+      EXPECT_EQ(versions.back().round_result_digest(), AsChars(head->hash));
+    }
+    return versions;
+  }
+  // 24-bit words over a range of 100: a step is 6e-6, and up to four of them round apart.
+  static testing::Matcher<const std::vector<float>&> Near(const std::vector<float>& want) {
+    return testing::Pointwise(testing::FloatNear(4e-5f), want);
+  }
+
+  TempDir dir_;
+  ManualClock clock_;
+  SystemRandom random_;
+  TestFederation federation_;
+  std::unique_ptr<Federation> loaded_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::vector<std::unique_ptr<TestNode>> nodes_;
+};
+
+class CoordinatorStrategyTest : public CoordinatorTest,
+                                public testing::WithParamInterface<std::string> {};
+
+TEST_P(CoordinatorStrategyTest, RoundsAddTheMeanOfTheDeltas) {
+  AddNodes(4);
+  StartRun(GetParam(), 3);
+  Play();
+  EXPECT_EQ(Status().state(), "finished");
+  const std::vector<v1::AdapterVersion> versions = CheckedChain();
+  ASSERT_EQ(versions.size(), 4u);
+  EXPECT_EQ(versions.back().contributors(), 4u);
+  EXPECT_NEAR(versions.back().mean_train_loss(), 2.0, 1e-6);
+  for (uint64_t v = 0; v < versions.size(); ++v) {
+    EXPECT_THAT(AdapterOf(versions[v]), Near(Expected(GetParam(), v, {0, 1, 2, 3}))) << v;
+  }
+  EXPECT_EQ(Status().rounds().rbegin()->trained_tokens(), 40u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Strategies, CoordinatorStrategyTest, testing::ValuesIn(StrategyNames()),
+                         [](const auto& entry) { return entry.param; });
+
+TEST_F(CoordinatorTest, RestartAfterEveryStepChangesNothing) {
+  AddNodes(4);
+  StartRun("fedavg", 2);
+  int restarts = 0;
+  Play([&](int) {
+    Restart();
+    ++restarts;
+  });
+  EXPECT_EQ(Status().state(), "finished");
+  EXPECT_GT(restarts, 50);
+  const std::vector<v1::AdapterVersion> versions = CheckedChain();
+  ASSERT_EQ(versions.size(), 3u);
+  EXPECT_THAT(AdapterOf(versions[2]), Near(Expected("fedavg", 2, {0, 1, 2, 3})));
+  for (const auto& node : nodes_) EXPECT_THAT(node->aborted(), IsEmpty());
+}
+
+TEST_F(CoordinatorTest, SilentNodeIsLeftOutOfTheSum) {
+  AddNodes(4);
+  StartRun("fedavg", 1);
+  // Node 3 falls silent once it is in the cohort: it checked in, joined and sent its keys.
+  int steps_of_3 = 0;
+  Play([](int) {}, [&](size_t i) { return i != 3 || steps_of_3++ < 3; });
+  EXPECT_EQ(Status().state(), "finished");
+  const std::vector<v1::AdapterVersion> versions = CheckedChain();
+  ASSERT_EQ(versions.size(), 2u);
+  EXPECT_EQ(versions[1].contributors(), 3u);
+  EXPECT_THAT(AdapterOf(versions[1]), Near(Expected("fedavg", 1, {0, 1, 2})));
+}
+
+TEST_F(CoordinatorTest, CohortThatLosesTooManyIsAbandonedWithItsReasonAndTheNextRoundSucceeds) {
+  AddNodes(4);
+  StartRun("fedavg", 1);
+  const auto in_masking = [&] {
+    const auto rounds = Status().rounds();
+    return !rounds.empty() && rounds.rbegin()->round() == 1 &&
+           rounds.rbegin()->session_stage() == "masking";
+  };
+  bool lost = false;
+  Play([&](int) { lost = lost || in_masking(); },
+       [&](size_t i) { return !lost || Status().rounds().rbegin()->round() > 1 || i < 2; });
+  EXPECT_EQ(Status().state(), "finished");
+  EXPECT_EQ(Status().rounds(0).phase(), "abandoned");
+  EXPECT_EQ(Status().rounds(0).reason(), "too-few-survivors");
+  EXPECT_EQ(Status().rounds().rbegin()->phase(), "published");
+  EXPECT_EQ(CheckedChain().size(), 2u);
+}
+
+TEST_F(CoordinatorTest, StoppedRunAbortsItsSessions) {
+  AddNodes(4);
+  StartRun("fedavg", 1);
+  bool stopped = false;
+  Play([&](int) {
+    if (stopped || Status().rounds().empty()) return;
+    if (Status().rounds().rbegin()->session_stage() != "masking") return;
+    stopped = coordinator_->StopRun("demo", "enough").ok();
+  });
+  EXPECT_EQ(Status().state(), "stopped");
+  EXPECT_EQ(Status().reason(), "enough");
+  for (size_t i = 0; i < nodes_.size(); ++i) StepNode(i);
+  EXPECT_THAT(nodes_[0]->aborted(), ElementsAre("cancelled"));
+  Restart();
+  EXPECT_EQ(Status().state(), "stopped");
+}
+
+TEST_F(CoordinatorTest, LostSpoolAbandonsTheRoundWithItsReason) {
+  AddNodes(4);
+  StartRun("fedavg", 1);
+  bool lost = false;
+  Play([&](int) {
+    if (lost || Status().rounds().empty()) return;
+    if (Status().rounds().rbegin()->session_stage() != "signing") return;
+    lost = true;
+    std::filesystem::remove_all(federation_.folder().Spool());
+    Restart();
+  });
+  EXPECT_EQ(Status().state(), "finished");
+  EXPECT_EQ(Status().rounds(0).reason(), "damaged-journal");
+}
+
+TEST_F(CoordinatorTest, SameRunAgainIsTheSameAndAnotherIsRefused) {
+  StartRun("fedavg", 2);
+  StartRun("fedavg", 2);
+  clock_.now += absl::Hours(1);
+  StartRun("fedavg", 2);
+  EXPECT_EQ(coordinator_->StartRun(TestRun(*blobs_, "fedavg", 3)).status().code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(CoordinatorTest, RunThatCannotBeIsRefusedByField) {
+  const auto refused = [&](const std::function<void(v1::RunConfig&)>& change) {
+    v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
+    change(config);
+    return coordinator_->StartRun(config).status().ToString();
+  };
+  EXPECT_THAT(refused([](auto& c) { c.set_run_id("Bad Id"); }), HasSubstr("run_id"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_min_cohort(2); }),
+              HasSubstr("min_cohort"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_strategy("sum"); }),
+              HasSubstr("alternating, fedavg"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_ring_bits(13); }),
+              HasSubstr("aggregation"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_clip_norm(NAN); }),
+              HasSubstr("aggregation"));
+  EXPECT_THAT(refused([](auto& c) { c.set_num_values(7); }), HasSubstr("num_values"));
+  EXPECT_THAT(refused([](auto& c) { c.set_base_model_digest(std::string(32, 'x')); }),
+              HasSubstr("upload it first"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_pacing()->set_rounds(0); }), HasSubstr("rounds"));
+}
+
+TEST_F(CoordinatorTest, InviteServesOneDeviceOnce) {
+  const std::string token = Token();
+  const std::string id = loaded_->manifest.federation_id();
+  const TestNode one(0, id, random_);
+  const TestNode two(1, id, random_);
+  Members& members = coordinator_->members();
+  EXPECT_TRUE(members.Enrol(one.EnrolRequest(token)).ok());
+  EXPECT_TRUE(members.Enrol(one.EnrolRequest(token)).ok());
+  EXPECT_EQ(members.Enrol(two.EnrolRequest(token)).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(members.Enrol(two.EnrolRequest(std::string(16, 'x'))).status().code(),
+            absl::StatusCode::kPermissionDenied);
+  v1::EnrolRequest stolen = two.EnrolRequest(Token());
+  stolen.set_device_key(one.EnrolRequest(token).device_key());
+  EXPECT_EQ(members.Enrol(stolen).status().code(), absl::StatusCode::kInvalidArgument);
+  clock_.now += absl::Hours(2);
+  EXPECT_EQ(members.Enrol(one.EnrolRequest(token)).status().code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(CoordinatorTest, RevokedNodeIsRefusedAndAManifestNeverGoesBack) {
+  AddNodes(1);
+  Members& members = coordinator_->members();
+  EXPECT_TRUE(members.Admit(nodes_[0]->id()).ok());
+  ASSERT_TRUE(members.PublishManifest(federation_.ManifestRevoking(nodes_[0]->id(), 2)).ok());
+  EXPECT_EQ(members.Admit(nodes_[0]->id()).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(members.PublishManifest(federation_.ManifestRevoking("", 2)).code(),
+            absl::StatusCode::kFailedPrecondition);
+  Restart();
+  EXPECT_EQ(coordinator_->members().Admit(nodes_[0]->id()).code(),
+            absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(CoordinatorTest, NodeThatCallsTooOftenIsSlowedDown) {
+  AddNodes(1);
+  Members& members = coordinator_->members();
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) refused += members.Admit(nodes_[0]->id()).ok() ? 0 : 1;
+  EXPECT_GT(refused, 0);
+  clock_.now += absl::Seconds(1);
+  EXPECT_TRUE(members.Admit(nodes_[0]->id()).ok());
+}
+
+TEST_F(CoordinatorTest, MessagesThatFitNothingAreRefused) {
+  AddNodes(1);
+  const auto code = [&](std::string session, uint32_t kind, std::string body) {
+    v1::SessionMessage message;
+    message.set_session_id(std::move(session));
+    message.set_kind(kind);
+    message.set_body(std::move(body));
+    return coordinator_->TakeMessage(nodes_[0]->id(), message).code();
+  };
+  EXPECT_EQ(code("short", 2, "x"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(std::string(16, 'x'), 2, "x"), absl::StatusCode::kNotFound);
+  v1::MaskedInputChunk chunk;
+  chunk.set_session_id(std::string(16, 'x'));
+  EXPECT_FALSE(coordinator_->TakeUpload(nodes_[0]->id(), chunk).ok());
+  chunk.set_body("\x07garbage");
+  EXPECT_FALSE(coordinator_->TakeUpload(nodes_[0]->id(), chunk).ok());
+}
+
+}  // namespace
+}  // namespace choir::coordinator

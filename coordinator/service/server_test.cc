@@ -1,0 +1,325 @@
+// The coordinator as nodes meet it: two ports, TLS with certificates on both sides, real calls.
+#include "coordinator/service/server.h"
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include "base/file.h"
+#include "choir/v1/enrolment.grpc.pb.h"
+#include "choir/v1/node.grpc.pb.h"
+#include "choir/v1/operator.grpc.pb.h"
+#include "coordinator/service/test_federation.h"
+#include "coordinator/service/test_node.h"
+#include "proto/trust/invite.h"
+#include "tests/support/temp_dir.h"
+
+namespace choir::coordinator {
+namespace {
+
+using std::chrono::seconds;
+
+void SetDeadline(grpc::ClientContext& context) {
+  context.set_deadline(std::chrono::system_clock::now() + seconds(30));
+}
+
+// A node's calls over gRPC.
+class RemoteCalls final : public NodeCalls {
+ public:
+  explicit RemoteCalls(std::shared_ptr<grpc::Channel> channel)
+      : stub_(v1::NodeService::NewStub(std::move(channel))) {}
+  absl::StatusOr<v1::CheckInResponse> CheckIn() override {
+    return Call<v1::CheckInResponse>(
+        [&](auto* context, auto* response) { return stub_->CheckIn(context, {}, response); });
+  }
+  absl::StatusOr<std::optional<std::string>> Join(const v1::JoinCohortRequest& request) override {
+    auto response = Call<v1::JoinCohortResponse>(
+        [&](auto* context, auto* out) { return stub_->JoinCohort(context, request, out); });
+    if (!response.ok()) return response.status();
+    if (!response->has_session_config()) return std::nullopt;
+    return response->session_config();
+  }
+  absl::StatusOr<std::optional<v1::SessionBroadcast>> Poll(
+      const v1::PollSessionRequest& request) override {
+    auto response = Call<v1::SessionBroadcast>(
+        [&](auto* context, auto* out) { return stub_->PollSession(context, request, out); });
+    if (!response.ok()) return response.status();
+    if (response->answer_case() == v1::SessionBroadcast::kWaitMs) return std::nullopt;
+    return *std::move(response);
+  }
+  absl::Status Send(const v1::SessionMessage& message) override {
+    return Call<v1::SessionAck>([&](auto* context, auto* out) {
+             return stub_->SendSessionMessage(context, message, out);
+           })
+        .status();
+  }
+  absl::StatusOr<v1::UploadAck> Upload(const std::vector<v1::MaskedInputChunk>& stream) override {
+    return Call<v1::UploadAck>([&](auto* context, auto* out) {
+      const auto writer = stub_->UploadMaskedInput(context, out);
+      for (const v1::MaskedInputChunk& message : stream) writer->Write(message);
+      writer->WritesDone();
+      return writer->Finish();
+    });
+  }
+  absl::StatusOr<std::string> Fetch(const std::string& digest, uint64_t offset) {
+    std::string out;
+    const absl::Status status = Call<v1::BlobChunk>([&](auto* context, auto* chunk) {
+                                  v1::FetchBlobRequest request;
+                                  request.set_digest(digest);
+                                  request.set_offset(offset);
+                                  const auto reader = stub_->FetchBlob(context, request);
+                                  while (reader->Read(chunk)) out += chunk->data();
+                                  return reader->Finish();
+                                }).status();
+    if (!status.ok()) return status;
+    return out;
+  }
+
+ private:
+  template <typename Response, typename Method>
+  absl::StatusOr<Response> Call(Method method) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    Response response;
+    const absl::Status status = rpc::FromGrpc(method(&context, &response));
+    if (!status.ok()) return status;
+    return response;
+  }
+  std::unique_ptr<v1::NodeService::Stub> stub_;
+};
+
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() : federation_(dir_.path() + "/data", absl::Now()) {
+    spdlog::set_level(spdlog::level::off);
+    Start();
+    operator_identity_ = federation_.Operator();
+    operator_ = v1::OperatorService::NewStub(
+        rpc::OpenChannel(server_->address(), federation_.root_pem(), &operator_identity_));
+  }
+  void Start() {
+    ServerOptions options;
+    options.data = federation_.folder().path;
+    options.listen = "127.0.0.1:0";
+    options.enrol_listen = "127.0.0.1:0";
+    auto server = Server::Start(options, clock_, random_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+  template <typename Response, typename Method>
+  absl::StatusOr<Response> AsOperator(Method method) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    Response response;
+    const absl::Status status = rpc::FromGrpc(method(&context, &response));
+    if (!status.ok()) return status;
+    return response;
+  }
+  v1::Invite MakeInvite() {
+    v1::CreateInviteRequest request;
+    request.set_valid_s(600);
+    const auto made = AsOperator<v1::CreateInviteResponse>([&](auto* context, auto* response) {
+      return operator_->CreateInvite(context, request, response);
+    });
+    EXPECT_TRUE(made.ok()) << made.status();
+    return trust::DecodeInvite(made->invite(), absl::Now()).value();
+  }
+  // Enrols through the invite's own address, as a node does.
+  std::unique_ptr<RemoteCalls> Enrol(TestNode& node) {
+    const v1::Invite invite = MakeInvite();
+    const auto stub = v1::EnrolmentService::NewStub(
+        rpc::OpenChannel(invite.enrolment_address(), federation_.root_pem(), nullptr));
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::EnrolResponse response;
+    const grpc::Status status = stub->Enrol(&context, node.EnrolRequest(invite.token()), &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    node.Joined(response);
+    const rpc::TlsIdentity identity{response.certificate_chain_pem(), node.key().ToPkcs8Pem()};
+    return std::make_unique<RemoteCalls>(
+        rpc::OpenChannel(invite.coordinator_address(), federation_.root_pem(), &identity));
+  }
+  absl::Status UploadBlob(const std::string& bytes) {
+    const Digest digest = Sha256Of(bytes);
+    return AsOperator<v1::UploadBlobResponse>([&](auto* context, auto* response) {
+             const auto writer = operator_->UploadBlob(context, response);
+             v1::UploadBlobRequest request;
+             request.set_digest(digest.data(), digest.size());
+             request.set_total_bytes(bytes.size());
+             request.set_data(bytes);
+             writer->Write(request);
+             writer->WritesDone();
+             return writer->Finish();
+           })
+        .status();
+  }
+  absl::StatusOr<v1::RunStatus> StartRun(uint32_t rounds) {
+    // The blobs go in over the wire; this store only makes the configuration.
+    auto blobs = OpenDirectoryBlobStore(dir_.path() + "/operator", 1 << 20).value();
+    v1::StartRunRequest request;
+    *request.mutable_config() = TestRun(*blobs, "fedavg", rounds);
+    for (const std::string& digest :
+         {request.config().base_model_digest(), request.config().initial_adapter_digest()}) {
+      Digest id{};
+      std::copy(digest.begin(), digest.end(), id.begin());
+      const absl::Status sent = UploadBlob(blobs->Read(id, 0, 1 << 20).value());
+      if (!sent.ok()) return sent;
+    }
+    return AsOperator<v1::RunStatus>([&](auto* context, auto* response) {
+      return operator_->StartRun(context, request, response);
+    });
+  }
+
+  TempDir dir_;
+  SystemClock clock_;
+  SystemRandom random_;
+  TestFederation federation_;
+  std::unique_ptr<Server> server_;
+  rpc::TlsIdentity operator_identity_;
+  std::unique_ptr<v1::OperatorService::Stub> operator_;
+};
+
+TEST_F(ServerTest, FourNodesFinishARunOverMutualTls) {
+  const auto started = StartRun(2);
+  ASSERT_TRUE(started.ok()) << started.status();
+  const std::string federation_id = started->config().federation_id();
+  std::vector<std::unique_ptr<TestNode>> nodes;
+  std::vector<std::unique_ptr<RemoteCalls>> calls;
+  for (uint64_t i = 0; i < 4; ++i) {
+    nodes.push_back(std::make_unique<TestNode>(i, federation_id, random_));
+    calls.push_back(Enrol(*nodes.back()));
+  }
+  EXPECT_EQ(calls[0]->Fetch(started->adapter_digest(), 10).value().size(),
+            calls[0]->Fetch(started->adapter_digest(), 0).value().size() - 10);
+  std::atomic<bool> over = false;
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    threads.emplace_back([&, i] {
+      while (!over && nodes[i]->results().size() < 2) {
+        const absl::StatusOr<bool> moved = nodes[i]->Step(*calls[i], absl::Now());
+        EXPECT_TRUE(moved.ok()) << "node " << i << ": " << moved.status();
+        if (!moved.ok()) return;
+        if (!*moved) absl::SleepFor(absl::Milliseconds(20));  // as the coordinator asks for
+      }
+    });
+  }
+  v1::WatchRunRequest watch;
+  watch.set_run_id("demo");
+  grpc::ClientContext context;
+  SetDeadline(context);
+  const auto reader = operator_->WatchRun(&context, watch);
+  v1::RunStatus status;
+  int updates = 0;
+  while (reader->Read(&status)) ++updates;
+  EXPECT_TRUE(reader->Finish().ok());
+  if (status.state() != "finished") over = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(status.state(), "finished");
+  EXPECT_EQ(status.rounds_published(), 2u);
+  EXPECT_GT(updates, 3);
+  EXPECT_EQ(nodes[0]->results().size(), 2u);
+}
+
+TEST_F(ServerTest, TwoHundredNodesMayWaitAndOthersAreServed) {
+  const auto started = StartRun(1);
+  ASSERT_TRUE(started.ok());
+  TestNode node(0, started->config().federation_id(), random_);
+  const auto calls = Enrol(node);
+  ASSERT_TRUE(node.Step(*calls, absl::Now()).value());  // has a task now
+  TestNode other(1, started->config().federation_id(), random_);
+  const v1::Invite invite = MakeInvite();
+  const auto stub = v1::EnrolmentService::NewStub(
+      rpc::OpenChannel(invite.enrolment_address(), federation_.root_pem(), nullptr));
+  v1::EnrolResponse response;
+  grpc::ClientContext enrol;
+  SetDeadline(enrol);
+  ASSERT_TRUE(stub->Enrol(&enrol, other.EnrolRequest(invite.token()), &response).ok());
+  const rpc::TlsIdentity identity{response.certificate_chain_pem(), other.key().ToPkcs8Pem()};
+  // Each channel has room for 64 calls at once.
+  struct Waiting {
+    grpc::ClientContext context;
+    v1::JoinCohortResponse response;
+  };
+  std::vector<std::unique_ptr<v1::NodeService::Stub>> stubs;
+  std::vector<std::unique_ptr<Waiting>> waiting;
+  v1::CheckInResponse task;
+  v1::RoundTask opened;
+  for (int channel = 0; channel < 4; ++channel) {
+    stubs.push_back(v1::NodeService::NewStub(
+        rpc::OpenChannel(invite.coordinator_address(), federation_.root_pem(), &identity)));
+  }
+  grpc::ClientContext check_in;
+  SetDeadline(check_in);
+  ASSERT_TRUE(stubs[0]->CheckIn(&check_in, {}, &task).ok());
+  ASSERT_TRUE(opened.ParseFromString(task.task().task().body()));
+  v1::JoinCohortRequest join;
+  join.set_run_id(opened.run_id());
+  join.set_round(opened.round());
+  join.set_lease_id(opened.lease_id());
+  grpc::CompletionQueue queue;
+  std::vector<std::unique_ptr<grpc::ClientAsyncResponseReader<v1::JoinCohortResponse>>> readers;
+  grpc::Status statuses[200];
+  for (int i = 0; i < 200; ++i) {
+    waiting.push_back(std::make_unique<Waiting>());
+    SetDeadline(waiting.back()->context);
+    readers.push_back(
+        stubs[static_cast<size_t>(i) % 4]->AsyncJoinCohort(&waiting.back()->context, join, &queue));
+    readers.back()->Finish(&waiting.back()->response, &statuses[i], waiting.back().get());
+  }
+  // 200 calls hang; an ordinary one is answered at once.
+  const absl::Time before = absl::Now();
+  EXPECT_TRUE(calls->CheckIn().ok());
+  EXPECT_LT(absl::Now() - before, absl::Seconds(5));
+  for (const auto& call : waiting) call->context.TryCancel();
+  void* tag = nullptr;
+  bool ok = false;
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(queue.Next(&tag, &ok));
+  queue.Shutdown();
+}
+
+TEST_F(ServerTest, CallersMayDoOnlyWhatTheirCertificateSays) {
+  const auto started = StartRun(1);
+  ASSERT_TRUE(started.ok());
+  TestNode node(0, started->config().federation_id(), random_);
+  (void)Enrol(node);
+  // An operator is no node.
+  v1::CheckInResponse answer;
+  const auto as_node = v1::NodeService::NewStub(
+      rpc::OpenChannel(server_->address(), federation_.root_pem(), &operator_identity_));
+  grpc::ClientContext context;
+  SetDeadline(context);
+  EXPECT_EQ(as_node->CheckIn(&context, {}, &answer).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  // Without a certificate there is no connection.
+  const auto nobody = v1::NodeService::NewStub(
+      rpc::OpenChannel(server_->address(), federation_.root_pem(), nullptr));
+  grpc::ClientContext other;
+  other.set_deadline(std::chrono::system_clock::now() + seconds(3));
+  EXPECT_FALSE(nobody->CheckIn(&other, {}, &answer).ok());
+}
+
+TEST_F(ServerTest, SecondCoordinatorInOneFolderIsRefused) {
+  ServerOptions options;
+  options.data = federation_.folder().path;
+  options.listen = "127.0.0.1:0";
+  options.enrol_listen = "127.0.0.1:0";
+  EXPECT_EQ(Server::Start(options, clock_, random_).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ServerTest, EndpointsAreWrittenForOthersToFind) {
+  const auto text = ReadFile(federation_.folder().Endpoints(), 1 << 16);
+  ASSERT_TRUE(text.ok());
+  EXPECT_NE(text->find(server_->address()), std::string::npos);
+  EXPECT_NE(text->find(server_->enrol_address()), std::string::npos);
+}
+
+}  // namespace
+}  // namespace choir::coordinator
