@@ -27,7 +27,7 @@ struct Options {
   std::string data = "choir-coordinator-data";
   std::string operator_dir = DefaultOperatorDir();
   std::string operator_name = "operator";
-  std::string address = "localhost:7700";
+  std::string address = "localhost:7433";
   std::string passphrase_file;
   uint32_t min_cohort = 8;
   std::vector<std::string> models;
