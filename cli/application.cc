@@ -23,6 +23,10 @@ constexpr const char* kRootFooter =
     "  choir generate --model base.gguf --adapter mine.gguf --prompt \"Once upon a time\"\n"
     "  choir devices\n\n";
 
+// Of a line of help: the options' column, and what is left of 100 columns.
+constexpr size_t kOptionColumns = 34;
+constexpr size_t kDescriptionColumns = 100 - kOptionColumns;
+
 // The options that every command has.
 struct CommonOptions {
   bool json = false;
@@ -49,6 +53,36 @@ void DeclareCommon(CLI::App& app, CommonOptions& common) {
       ->group("Output");
 }
 
+// CLI11 prints a description as it is: long ones would run over the terminal's edge.
+std::string Wrapped(const std::string& text, size_t columns) {
+  std::string wrapped;
+  size_t used = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    if (used > 0 && used + 1 + (end - begin) > columns) {
+      wrapped += '\n';
+      used = 0;
+    } else if (used > 0) {
+      wrapped += ' ';
+      ++used;
+    }
+    wrapped.append(text, begin, end - begin);
+    used += end - begin;
+    begin = end + 1;
+  }
+  return wrapped;
+}
+
+// As CLI11 renders it, without its doubled empty lines.
+std::string HelpOf(const CLI::App& app, const std::string& parent_path) {
+  const std::string help = app.help(parent_path);
+  std::string text;
+  for (size_t i = 0; i < help.size(); ++i) {
+    if (help.compare(i, 3, "\n\n\n") != 0) text += help[i];
+  }
+  return text;
+}
+
 void DeclareCommand(const Command& command, Parser& parser) {
   const std::string path = command.path;
   CLI::App* parent = &parser.app;
@@ -62,6 +96,9 @@ void DeclareCommand(const Command& command, Parser& parser) {
   CLI::App* app = parent->add_subcommand(name, command.summary);
   parser.actions.emplace_back(app, command.declare(*app));
   DeclareCommon(*app, parser.common);
+  for (CLI::Option* option : app->get_options()) {
+    option->description(Wrapped(option->get_description(), kDescriptionColumns));
+  }
   app->footer(fmt::format("{}\n{}", app->get_footer(), kExitCodeHelp));
 }
 
@@ -70,7 +107,7 @@ void Declare(std::span<const Command* const> commands, std::span<const CommandGr
   parser.app.set_version_flag("--version", fmt::format("choir {}", kVersion), "Show the version");
   parser.app.set_help_flag("-h,--help", "Show this help");
   parser.app.require_subcommand(1);
-  parser.app.get_formatter()->column_width(34);
+  parser.app.get_formatter()->column_width(kOptionColumns);
   parser.app.footer(fmt::format("{}{}", kRootFooter, kExitCodeHelp));
   for (const CommandGroup& group : groups) {
     CLI::App* app = parser.app.add_subcommand(group.name, group.summary);
@@ -156,7 +193,7 @@ int ReportParseError(const CLI::ParseError& error, const Parser& parser, Environ
     if (dynamic_cast<const CLI::CallForVersion*>(&error) != nullptr) {
       environment.output.Line(error.what());
     } else {
-      environment.output.Piece(parser.app.help());
+      environment.output.Piece(HelpOf(parser.app, ""));
     }
     return static_cast<int>(ExitCode::kOk);
   }
@@ -165,7 +202,7 @@ int ReportParseError(const CLI::ParseError& error, const Parser& parser, Environ
       !app->get_subcommands([](const CLI::App* child) { return !child->get_name().empty(); })
            .empty();
   if (no_command) {
-    environment.output.RawErr(app->help(ParentPathOf(*app)));
+    environment.output.RawErr(HelpOf(*app, ParentPathOf(*app)));
     return static_cast<int>(ExitCode::kUsage);
   }
   environment.output.Error(

@@ -53,7 +53,10 @@ class CapturedStream {
 
 Action DeclareSing(CLI::App& app) {
   auto voices = std::make_shared<int>(1);
-  app.add_option("--voices", *voices, "How many")->check(CLI::Range(1, 8));
+  app.add_option("--voices", *voices,
+                 "How many people sing at the same time, each of them a part of their own, from "
+                 "bass to soprano")
+      ->check(CLI::Range(1, 8));
   app.footer("Examples:\n  choir sing --voices 4\n");
   return [voices](Environment& environment) {
     environment.output.Note("warming up");
@@ -139,6 +142,17 @@ TEST(ApplicationTest, HelpShowsExamplesAndExitCodes) {
   EXPECT_THAT(run.out, HasSubstr("--json"));
 }
 
+TEST(ApplicationTest, HelpFitsOneHundredColumns) {
+  const RunResult run = RunWith({"sing", "--help"});
+  size_t begin = 0;
+  while (begin < run.out.size()) {
+    const size_t end = std::min(run.out.find('\n', begin), run.out.size());
+    EXPECT_LE(end - begin, 100u) << run.out.substr(begin, end - begin);
+    begin = end + 1;
+  }
+  EXPECT_EQ(run.out.find("\n\n\n"), std::string::npos);
+}
+
 TEST(ApplicationTest, VersionIsPrinted) {
   const RunResult run = RunWith({"--version"});
   EXPECT_EQ(run.exit_code, 0);
@@ -182,6 +196,8 @@ TEST(HumaneTest, Bytes) {
 }
 
 TEST(HumaneTest, Durations) {
+  EXPECT_EQ(HumaneDuration(absl::Milliseconds(440)), "0.4 s");
+  EXPECT_EQ(HumaneDuration(absl::Milliseconds(9960)), "10 s");
   EXPECT_EQ(HumaneDuration(absl::Seconds(59)), "59 s");
   EXPECT_EQ(HumaneDuration(absl::Seconds(65)), "1:05");
   EXPECT_EQ(HumaneDuration(absl::Seconds(7384)), "2:03:04");

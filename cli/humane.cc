@@ -43,6 +43,9 @@ std::string HumaneBytes(uint64_t bytes) {
 
 std::string HumaneDuration(absl::Duration duration) {
   if (duration < absl::ZeroDuration() || duration == absl::InfiniteDuration()) return "?";
+  if (duration < absl::Milliseconds(9950)) {
+    return fmt::format("{:.1f} s", absl::ToDoubleSeconds(duration));
+  }
   const int64_t seconds = absl::ToInt64Seconds(duration + absl::Milliseconds(500));
   if (seconds < 60) return fmt::format("{} s", seconds);
   if (seconds < 3600) return fmt::format("{}:{:02}", seconds / 60, seconds % 60);

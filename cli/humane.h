@@ -14,7 +14,7 @@ namespace choir::cli {
 
 // "512 B", "1.5 KiB", "24.0 MiB".
 std::string HumaneBytes(uint64_t bytes);
-// "8 s", "1:05", "2:03:04"; "?" for an infinite or negative one.
+// "0.4 s", "42 s", "1:05", "2:03:04"; "?" for an infinite or negative one.
 std::string HumaneDuration(absl::Duration duration);
 // "1,234,567".
 std::string HumaneCount(int64_t count);

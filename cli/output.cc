@@ -69,7 +69,11 @@ void Output::Error(const absl::Status& status) {
   ClearTransientLine();
   const std::string message = MessageOf(status);
   const std::string hint = HintOf(status);
-  Write(err_, fmt::format("choir: {} {}\n", StyledErr(Style::kError, "error:"), message));
+  // Who pressed Ctrl-C made no error.
+  const bool interrupted = ExitCodeOf(status) == ExitCode::kInterrupted;
+  const std::string head =
+      interrupted ? StyledErr(Style::kWarning, "interrupted:") : StyledErr(Style::kError, "error:");
+  Write(err_, fmt::format("choir: {} {}\n", head, message));
   if (!hint.empty()) {
     Write(err_, fmt::format("choir: {} {}\n", StyledErr(Style::kBold, "hint:"), hint));
   }

@@ -68,6 +68,7 @@ class TrainCommand {
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<engine::Evaluator> evaluator_;
   std::optional<engine::Packer> eval_packer_;
+  uint64_t tokens_before_ = 0;  // of an earlier run that this one resumes
 };
 
 absl::Status TrainCommand::Run() {
@@ -86,6 +87,7 @@ absl::Status TrainCommand::Run() {
   CHOIR_RETURN_IF_ERROR(OpenTrainer(std::move(data)));
   CHOIR_RETURN_IF_ERROR(PrepareEvaluation());
   CHOIR_ASSIGN_OR_RETURN(const auto before, Evaluate());
+  tokens_before_ = trainer_->metrics().tokens;
   const absl::Time begin = clock_.Now();
   CHOIR_RETURN_IF_ERROR(Train());
   return Finish(before, clock_.Now() - begin);
@@ -231,10 +233,12 @@ absl::Status TrainCommand::Finish(const std::optional<engine::Evaluation>& befor
 
   const engine::TrainMetrics metrics = trainer_->metrics();
   const double seconds = absl::ToDoubleSeconds(took);
-  const double rate = seconds > 0 ? static_cast<double>(metrics.tokens) / seconds : 0.0;
-  output_.Line(fmt::format(
-      "{}: {} steps, {} tokens, mean loss {:.4f}, {}", options_.output, HumaneCount(metrics.steps),
-      HumaneCount(static_cast<int64_t>(metrics.tokens)), metrics.mean_loss, HumaneDuration(took)));
+  const double rate =
+      seconds > 0 ? static_cast<double>(metrics.tokens - tokens_before_) / seconds : 0.0;
+  output_.Line(fmt::format("{}: {} steps, {} tokens, mean loss {:.4f}, {} ({} tokens/s)",
+                           options_.output, HumaneCount(metrics.steps),
+                           HumaneCount(static_cast<int64_t>(metrics.tokens)), metrics.mean_loss,
+                           HumaneDuration(took), HumaneRate(rate)));
   nlohmann::json json = {{"output", options_.output},
                          {"steps", metrics.steps},
                          {"mean_loss", metrics.mean_loss},
@@ -275,8 +279,8 @@ void AddFileOptions(CLI::App& app, Options& options) {
 
 Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  AddFileOptions(app, *options);
   AddTrainOptions(app, options->train);
+  AddFileOptions(app, *options);
   app.footer(
       "A line of data is {\"text\"}, {\"prompt\",\"completion\"} or "
       "{\"messages\":[{\"role\",\"content\"}]}.\n"

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/failpoint.h"
 #include "base/status_macros.h"
 #include "engine/train/loss_feed.h"
 
@@ -137,22 +138,26 @@ absl::Status Trainer::Run(const TrainHooks& hooks, const CheckpointPolicy& check
     }
     CHOIR_RETURN_IF_ERROR(result.status());
     tokens += result->tokens;
+    if (hooks.on_step) hooks.on_step(Report(*result, tokens, first_step, clock.Now() - begin));
+    // After on_step: what the caller keeps of a step is never behind the checkpoint.
     const bool save = checkpoint.every_steps > 0 && step_ % checkpoint.every_steps == 0;
     if (save && step_ < total_steps_) CHOIR_RETURN_IF_ERROR(SaveTo(checkpoint.path));
-    if (!hooks.on_step) continue;
-    const absl::Duration elapsed = clock.Now() - begin;
-    const double seconds = absl::ToDoubleSeconds(elapsed);
-    hooks.on_step({.step = step_,
-                   .total_steps = total_steps_,
-                   .loss = result->weight > 0 ? result->nll / result->weight : 0.0,
-                   .learning_rate = LearningRate(config_.schedule, step_, total_steps_),
-                   .gradient_norm = result->gradient_norm,
-                   .tokens = result->tokens,
-                   .epoch = result->epoch,
-                   .tokens_per_second = seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0,
-                   .remaining = elapsed / (step_ - first_step) * (total_steps_ - step_)});
   }
   return SaveTo(checkpoint.path);
+}
+
+StepReport Trainer::Report(const StepResult& result, uint64_t tokens, int64_t first_step,
+                           absl::Duration elapsed) const {
+  const double seconds = absl::ToDoubleSeconds(elapsed);
+  return {.step = step_,
+          .total_steps = total_steps_,
+          .loss = result.weight > 0 ? result.nll / result.weight : 0.0,
+          .learning_rate = LearningRate(config_.schedule, step_, total_steps_),
+          .gradient_norm = result.gradient_norm,
+          .tokens = result.tokens,
+          .epoch = result.epoch,
+          .tokens_per_second = seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0,
+          .remaining = elapsed / (step_ - first_step) * (total_steps_ - step_)};
 }
 
 absl::StatusOr<Trainer::StepResult> Trainer::RunStep(const TrainHooks& hooks) {
@@ -258,7 +263,9 @@ absl::StatusOr<TrainState> Trainer::State() const {
 absl::Status Trainer::SaveTo(const std::string& path) const {
   if (path.empty()) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(const TrainState state, State());
-  return WriteTrainState(state, path);
+  CHOIR_RETURN_IF_ERROR(WriteTrainState(state, path));
+  CHOIR_FAILPOINT("trainer-saved");
+  return absl::OkStatus();
 }
 
 MemoryUse Trainer::memory_use() const {

@@ -52,7 +52,7 @@ struct TrainHooks {
 };
 
 struct CheckpointPolicy {
-  std::string path{};        // empty: none
+  std::string path{};       // empty: none
   int64_t every_steps = 0;  // 0: only when the run stops or ends
 };
 
@@ -124,6 +124,9 @@ class Trainer {
   static absl::StatusOr<Programs> Compile(const Parts& parts, const TrainConfig& config,
                                           const DeviceAdapter& device_adapter);
   absl::StatusOr<StepResult> RunStep(const TrainHooks& hooks);
+  // `tokens` were fed in `elapsed`, since `first_step` steps were done.
+  [[nodiscard]] StepReport Report(const StepResult& result, uint64_t tokens, int64_t first_step,
+                                  absl::Duration elapsed) const;
   absl::Status RunMicroBatches(const TrainHooks& hooks, StepResult& result);
   absl::StatusOr<float> ClipScale(StepResult& result);
   // `step`: the number of this update, from 1.
