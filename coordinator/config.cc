@@ -42,7 +42,7 @@ absl::StatusOr<CoordinatorConfig> ParseConfig(std::string_view text, std::string
   };
   for (const auto& [name, node] : table) {
     const Key* key = std::find_if(std::begin(keys), std::end(keys),
-                                  [&](const Key& k) { return k.name == name.str(); });
+                                  [&name = name](const Key& k) { return k.name == name.str(); });
     const auto line = name.source().begin.line;
     if (key == std::end(keys)) {
       return absl::InvalidArgumentError(

@@ -13,11 +13,11 @@
 #include <spdlog/spdlog.h>
 
 #include "base/file.h"
-#include "choir/v1/enrolment.grpc.pb.h"
 #include "choir/v1/node.grpc.pb.h"
 #include "choir/v1/operator.grpc.pb.h"
 #include "coordinator/service/test_federation.h"
 #include "coordinator/service/test_node.h"
+#include "coordinator/service/test_remote_calls.h"
 #include "proto/trust/invite.h"
 #include "tests/support/temp_dir.h"
 
@@ -29,71 +29,6 @@ using std::chrono::seconds;
 void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + seconds(30));
 }
-
-// A node's calls over gRPC.
-class RemoteCalls final : public NodeCalls {
- public:
-  explicit RemoteCalls(std::shared_ptr<grpc::Channel> channel)
-      : stub_(v1::NodeService::NewStub(std::move(channel))) {}
-  absl::StatusOr<v1::CheckInResponse> CheckIn() override {
-    return Call<v1::CheckInResponse>(
-        [&](auto* context, auto* response) { return stub_->CheckIn(context, {}, response); });
-  }
-  absl::StatusOr<std::optional<std::string>> Join(const v1::JoinCohortRequest& request) override {
-    auto response = Call<v1::JoinCohortResponse>(
-        [&](auto* context, auto* out) { return stub_->JoinCohort(context, request, out); });
-    if (!response.ok()) return response.status();
-    if (!response->has_session_config()) return std::nullopt;
-    return response->session_config();
-  }
-  absl::StatusOr<std::optional<v1::SessionBroadcast>> Poll(
-      const v1::PollSessionRequest& request) override {
-    auto response = Call<v1::SessionBroadcast>(
-        [&](auto* context, auto* out) { return stub_->PollSession(context, request, out); });
-    if (!response.ok()) return response.status();
-    if (response->answer_case() == v1::SessionBroadcast::kWaitMs) return std::nullopt;
-    return *std::move(response);
-  }
-  absl::Status Send(const v1::SessionMessage& message) override {
-    return Call<v1::SessionAck>([&](auto* context, auto* out) {
-             return stub_->SendSessionMessage(context, message, out);
-           })
-        .status();
-  }
-  absl::StatusOr<v1::UploadAck> Upload(const std::vector<v1::MaskedInputChunk>& stream) override {
-    return Call<v1::UploadAck>([&](auto* context, auto* out) {
-      const auto writer = stub_->UploadMaskedInput(context, out);
-      for (const v1::MaskedInputChunk& message : stream) writer->Write(message);
-      writer->WritesDone();
-      return writer->Finish();
-    });
-  }
-  absl::StatusOr<std::string> Fetch(const std::string& digest, uint64_t offset) {
-    std::string out;
-    const absl::Status status = Call<v1::BlobChunk>([&](auto* context, auto* chunk) {
-                                  v1::FetchBlobRequest request;
-                                  request.set_digest(digest);
-                                  request.set_offset(offset);
-                                  const auto reader = stub_->FetchBlob(context, request);
-                                  while (reader->Read(chunk)) out += chunk->data();
-                                  return reader->Finish();
-                                }).status();
-    if (!status.ok()) return status;
-    return out;
-  }
-
- private:
-  template <typename Response, typename Method>
-  absl::StatusOr<Response> Call(Method method) {
-    grpc::ClientContext context;
-    SetDeadline(context);
-    Response response;
-    const absl::Status status = rpc::FromGrpc(method(&context, &response));
-    if (!status.ok()) return status;
-    return response;
-  }
-  std::unique_ptr<v1::NodeService::Stub> stub_;
-};
 
 class ServerTest : public testing::Test {
  protected:
@@ -134,13 +69,8 @@ class ServerTest : public testing::Test {
   // Enrols through the invite's own address, as a node does.
   std::unique_ptr<RemoteCalls> Enrol(TestNode& node) {
     const v1::Invite invite = MakeInvite();
-    const auto stub = v1::EnrolmentService::NewStub(
-        rpc::OpenChannel(invite.enrolment_address(), federation_.root_pem(), nullptr));
-    grpc::ClientContext context;
-    SetDeadline(context);
-    v1::EnrolResponse response;
-    const grpc::Status status = stub->Enrol(&context, node.EnrolRequest(invite.token()), &response);
-    EXPECT_TRUE(status.ok()) << status.error_message();
+    const v1::EnrolResponse response = EnrolAt(invite.enrolment_address(), federation_.root_pem(),
+                                               node.EnrolRequest(invite.token()));
     node.Joined(response);
     const rpc::TlsIdentity identity{response.certificate_chain_pem(), node.key().ToPkcs8Pem()};
     return std::make_unique<RemoteCalls>(
@@ -235,12 +165,8 @@ TEST_F(ServerTest, TwoHundredNodesMayWaitAndOthersAreServed) {
   ASSERT_TRUE(node.Step(*calls, absl::Now()).value());  // has a task now
   TestNode other(1, started->config().federation_id(), random_);
   const v1::Invite invite = MakeInvite();
-  const auto stub = v1::EnrolmentService::NewStub(
-      rpc::OpenChannel(invite.enrolment_address(), federation_.root_pem(), nullptr));
-  v1::EnrolResponse response;
-  grpc::ClientContext enrol;
-  SetDeadline(enrol);
-  ASSERT_TRUE(stub->Enrol(&enrol, other.EnrolRequest(invite.token()), &response).ok());
+  const v1::EnrolResponse response = EnrolAt(invite.enrolment_address(), federation_.root_pem(),
+                                             other.EnrolRequest(invite.token()));
   const rpc::TlsIdentity identity{response.certificate_chain_pem(), other.key().ToPkcs8Pem()};
   // Each channel has room for 64 calls at once.
   struct Waiting {

@@ -72,12 +72,13 @@ class SqliteStore final : public Store {
                       "that wrote it, or a newer one",
                       version, kSchemaVersion));
     }
-    return InTransaction([&] { return db_->Execute(kSchema); });
+    return InTransaction([&]()
+                             ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return db_->Execute(kSchema); });
   }
 
   absl::Status Commit(const Batch& batch) override {
     absl::MutexLock lock(&mu_);
-    return InTransaction([&]() -> absl::Status {
+    return InTransaction([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
       if (batch.run.has_value()) CHOIR_RETURN_IF_ERROR(Write(*batch.run));
       if (batch.invite_use.has_value()) CHOIR_RETURN_IF_ERROR(Write(*batch.invite_use));
       for (const NodeRecord& r : batch.nodes) CHOIR_RETURN_IF_ERROR(Write(r));

@@ -18,6 +18,9 @@ class CoordinatorClient::Call {
  public:
   Call(CoordinatorClient& client, absl::Duration timeout) : client_(client) {
     context_.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    // A call that waits also drives the reconnection (gRPC's sockets are polled by calls); calls
+    // that fail at once would leave that to a background poll every 5 s.
+    context_.set_wait_for_ready(true);
     const absl::MutexLock lock(&client_.mu_);
     client_.calls_.insert(&context_);
     if (client_.cancelled_) context_.TryCancel();

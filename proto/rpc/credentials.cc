@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kKeepaliveMs = 60 * 1000;
-constexpr int kReconnectMinMs = 200;
+constexpr int kFirstReconnectMs = 200;
 constexpr int kReconnectMaxMs = 10 * 1000;
 
 // The only value of a property of the verified peer.
@@ -63,8 +63,8 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, std::stri
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMinMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectMinMs);
+  // The "minimum" backoff is left alone: gRPC takes it for the time that a handshake may last.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
   // Channels of several identities in one process must not share a connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
