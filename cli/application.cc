@@ -38,7 +38,8 @@ struct CommonOptions {
 struct Parser {
   CLI::App app{kDescription, "choir"};
   CommonOptions common;
-  std::map<std::string, CLI::App*, std::less<>> groups;
+  std::span<const CommandGroup> groups;
+  std::map<std::string, CLI::App*, std::less<>> group_apps;
   std::vector<std::pair<CLI::App*, Action>> actions;
 };
 
@@ -83,14 +84,28 @@ std::string HelpOf(const CLI::App& app, const std::string& parent_path) {
   return text;
 }
 
+// Groups come into being with their first command, so that --help has the order of the table.
+CLI::App* GroupApp(const std::string& name, Parser& parser) {
+  if (const auto found = parser.group_apps.find(name); found != parser.group_apps.end()) {
+    return found->second;
+  }
+  const auto group = std::find_if(parser.groups.begin(), parser.groups.end(),
+                                  [&name](const CommandGroup& g) { return g.name == name; });
+  CHOIR_CHECK(group != parser.groups.end());
+  CLI::App* app = parser.app.add_subcommand(name, group->summary);
+  app->require_subcommand(1);
+  app->set_help_flag("-h,--help", "Show this help");
+  app->footer(kExitCodeHelp);
+  parser.group_apps.emplace(name, app);
+  return app;
+}
+
 void DeclareCommand(const Command& command, Parser& parser) {
   const std::string path = command.path;
   CLI::App* parent = &parser.app;
   std::string name = path;
   if (const size_t space = path.find(' '); space != std::string::npos) {
-    const auto group = parser.groups.find(path.substr(0, space));
-    CHOIR_CHECK(group != parser.groups.end());
-    parent = group->second;
+    parent = GroupApp(path.substr(0, space), parser);
     name = path.substr(space + 1);
   }
   CLI::App* app = parent->add_subcommand(name, command.summary);
@@ -109,13 +124,7 @@ void Declare(std::span<const Command* const> commands, std::span<const CommandGr
   parser.app.require_subcommand(1);
   parser.app.get_formatter()->column_width(kOptionColumns);
   parser.app.footer(fmt::format("{}{}", kRootFooter, kExitCodeHelp));
-  for (const CommandGroup& group : groups) {
-    CLI::App* app = parser.app.add_subcommand(group.name, group.summary);
-    app->require_subcommand(1);
-    app->set_help_flag("-h,--help", "Show this help");
-    app->footer(kExitCodeHelp);
-    parser.groups.emplace(group.name, app);
-  }
+  parser.groups = groups;
   for (const Command* command : commands) DeclareCommand(*command, parser);
 }
 

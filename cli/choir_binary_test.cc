@@ -120,8 +120,6 @@ TEST_F(ChoirBinaryTest, TwentyStepsOfTheReferenceThroughTheCommandLine) {
                              "windows",
                              "--backend",
                              "cpu",
-                             "--compute",
-                             "f32",
                              "--log-jsonl",
                              Path("log.jsonl"),
                              "--json",

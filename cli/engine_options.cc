@@ -29,7 +29,9 @@ void AddDeviceOptions(CLI::App& app, DeviceOptions& options) {
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Device");
-  app.add_option("--compute", options.compute, "Products in f32 or bf16; auto takes the fast one")
+  app.add_option(
+         "--compute", options.compute,
+         "Products in f32 or bf16; auto: bf16 where the device has it and the model is not tiny")
       ->check(OneOf({"auto", "f32", "bf16"}))
       ->type_name("KIND")
       ->capture_default_str()

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/status_macros.h"
+#include "engine/train/compute_choice.h"
 #include "engine/train/loss_feed.h"
 
 namespace choir::engine {
@@ -19,8 +20,10 @@ absl::StatusOr<Evaluator> Evaluator::Create(const Model& model, Backend& backend
   Bindings bindings;
   weights.Bind(evaluator.graph_.graph, bindings);
   if (adapter != nullptr) adapter->Bind(evaluator.graph_.graph, bindings);
-  CHOIR_ASSIGN_OR_RETURN(evaluator.program_, backend.Compile(evaluator.graph_.graph, bindings,
-                                                             CompileOptions{.compute = compute}));
+  CHOIR_ASSIGN_OR_RETURN(
+      evaluator.program_,
+      backend.Compile(evaluator.graph_.graph, bindings,
+                      CompileOptions{.compute = ChooseCompute(compute, model.spec())}));
   return evaluator;
 }
 

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "engine/infer/stop_strings.h"
 #include "engine/tokenizer/stream_decoder.h"
+#include "engine/train/compute_choice.h"
 
 namespace choir::engine {
 
@@ -66,6 +67,7 @@ absl::StatusOr<Generator> Generator::Create(const Model& model, Backend& backend
   Generator generator(model, std::move(cache));
   generator.rows_ = options.context_tokens;
   generator.logits_.resize(static_cast<size_t>(model.spec().vocabulary));
+  const Compute compute = ChooseCompute(options.compute, model.spec());
   const AdapterLayout* layout = adapter == nullptr ? nullptr : &adapter->layout();
   const auto compile = [&](int64_t tokens, Program& program) -> absl::Status {
     program.tokens = tokens;
@@ -75,9 +77,8 @@ absl::StatusOr<Generator> Generator::Create(const Model& model, Backend& backend
     weights.Bind(program.graph.graph, bindings);
     if (adapter != nullptr) adapter->Bind(program.graph.graph, bindings);
     generator.cache_.Bind(program.graph.graph, bindings);
-    CHOIR_ASSIGN_OR_RETURN(
-        program.executable,
-        backend.Compile(program.graph.graph, bindings, CompileOptions{.compute = options.compute}));
+    CHOIR_ASSIGN_OR_RETURN(program.executable, backend.Compile(program.graph.graph, bindings,
+                                                               CompileOptions{.compute = compute}));
     return absl::OkStatus();
   };
   CHOIR_RETURN_IF_ERROR(

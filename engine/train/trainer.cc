@@ -9,6 +9,7 @@
 
 #include "base/failpoint.h"
 #include "base/status_macros.h"
+#include "engine/train/compute_choice.h"
 #include "engine/train/loss_feed.h"
 
 namespace choir::engine {
@@ -85,19 +86,20 @@ Trainer::Trainer(const Parts& parts, const TrainConfig& config, TrainingData dat
 absl::StatusOr<Trainer::Programs> Trainer::Compile(const Parts& parts, const TrainConfig& config,
                                                    const DeviceAdapter& device_adapter) {
   const AdapterLayout& layout = device_adapter.layout();
+  const Compute compute = ChooseCompute(config.compute, parts.model.spec());
   Programs programs;
   const TrainGraphOptions options{.tokens = config.context_tokens,
                                   .factors = config.factors,
                                   .checkpoint = config.checkpoint_blocks};
   CHOIR_ASSIGN_OR_RETURN(programs.train_graph, BuildTrainGraph(parts.model, layout, options));
-  CHOIR_ASSIGN_OR_RETURN(programs.train, CompileWith(parts, device_adapter,
-                                                     programs.train_graph.graph, config.compute));
+  CHOIR_ASSIGN_OR_RETURN(programs.train,
+                         CompileWith(parts, device_adapter, programs.train_graph.graph, compute));
   CHOIR_ASSIGN_OR_RETURN(programs.adamw_graph, BuildAdamWGraph(layout, config.factors));
-  CHOIR_ASSIGN_OR_RETURN(programs.adamw, CompileWith(parts, device_adapter,
-                                                     programs.adamw_graph.graph, config.compute));
+  CHOIR_ASSIGN_OR_RETURN(programs.adamw,
+                         CompileWith(parts, device_adapter, programs.adamw_graph.graph, compute));
   if (config.max_gradient_norm > 0) {
     CHOIR_ASSIGN_OR_RETURN(const Graph norm, BuildGradNormGraph(layout, config.factors));
-    CHOIR_ASSIGN_OR_RETURN(programs.norm, CompileWith(parts, device_adapter, norm, config.compute));
+    CHOIR_ASSIGN_OR_RETURN(programs.norm, CompileWith(parts, device_adapter, norm, compute));
   }
   return programs;
 }

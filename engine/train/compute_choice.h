@@ -1,0 +1,15 @@
+#ifndef CHOIR_ENGINE_TRAIN_COMPUTE_CHOICE_H_
+#define CHOIR_ENGINE_TRAIN_COMPUTE_CHOICE_H_
+
+#include "engine/backend/backend.h"
+#include "engine/model/model_spec.h"
+
+namespace choir::engine {
+
+// What kAuto means for a model: f32 where its matrices are too small for bf16 products to pay, else
+// kAuto, and the backend decides. Anything but kAuto stays as asked.
+Compute ChooseCompute(Compute asked, const ModelSpec& spec);
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_TRAIN_COMPUTE_CHOICE_H_
