@@ -138,6 +138,7 @@ Action Declare(CLI::App& app) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20).description(""))
       ->type_name("N");
   app.add_option("--stop", options->stop_strings, "Stop before this text; may be repeated")
+      ->allow_extra_args(false)
       ->type_name("TEXT");
   app.add_flag("--ignore-eos", options->ignore_eos, "Go on after the model's end of text");
   app.add_flag("--echo,!--no-echo", options->echo,
