@@ -244,6 +244,22 @@ TEST_F(CoordinatorTest, RestartAfterEveryStepChangesNothing) {
   for (const auto& node : nodes_) EXPECT_THAT(node->aborted(), IsEmpty());
 }
 
+TEST_F(CoordinatorTest, SeveralCohortsAreMergedIntoOneVersion) {
+  AddNodes(8);
+  v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
+  config.mutable_pacing()->set_cohorts(2);
+  ASSERT_TRUE(coordinator_->StartRun(config).ok());
+  Play([&](int step) {
+    if (step % 7 == 0) Restart();
+  });
+  EXPECT_EQ(Status().state(), "finished");
+  const std::vector<v1::AdapterVersion> versions = CheckedChain();
+  ASSERT_EQ(versions.size(), 2u);
+  EXPECT_EQ(versions[1].contributors(), 8u);
+  EXPECT_THAT(AdapterOf(versions[1]), Near(Expected("fedavg", 1, {0, 1, 2, 3, 4, 5, 6, 7})));
+  EXPECT_EQ(store_->LastVersion("demo").value()->results.size(), 2u);
+}
+
 TEST_F(CoordinatorTest, SilentNodeIsLeftOutOfTheSum) {
   AddNodes(4);
   StartRun("fedavg", 1);

@@ -34,10 +34,8 @@ absl::Status CheckVersion(const v1::AdapterVersion& version, const AdapterChain&
   return absl::OkStatus();
 }
 
-absl::Status CheckResultOf(const v1::AdapterVersion& version, const secagg::RoundResult& result,
-                           const std::string& bytes) {
-  if (version.round_result_digest() != AsChars(Sha256Of(bytes)) ||
-      version.adapter_digest() != AsChars(result.adapter_hash) ||
+absl::Status CheckResultOf(const v1::AdapterVersion& version, const secagg::RoundResult& result) {
+  if (version.adapter_digest() != AsChars(result.adapter_hash) ||
       version.run_id() != result.run_id || version.round() != result.round) {
     return absl::PermissionDeniedError(
         fmt::format("adapter version {} is not what its round's result says", version.version()));
@@ -49,7 +47,7 @@ absl::Status CheckResultOf(const v1::AdapterVersion& version, const secagg::Roun
 
 absl::StatusOr<AdapterChain> CheckAdapterChain(const v1::ListAdapterVersionsResponse& listed,
                                                const trust::PublicKey& coordinator_key) {
-  if (listed.versions_size() > 0 && listed.round_results_size() != listed.versions_size() - 1) {
+  if (listed.versions_size() > 0 && listed.round_results_size() < listed.versions_size() - 1) {
     return absl::PermissionDeniedError(fmt::format("{} adapter versions come with {} round results",
                                                    listed.versions_size(),
                                                    listed.round_results_size()));
@@ -57,20 +55,31 @@ absl::StatusOr<AdapterChain> CheckAdapterChain(const v1::ListAdapterVersionsResp
   AdapterChain chain;
   std::optional<Digest> parent;
   std::optional<secagg::ChainHead> head;
+  int next_result = 0;
   for (int i = 0; i < listed.versions_size(); ++i) {
     CHOIR_ASSIGN_OR_RETURN(v1::AdapterVersion version,
                            trust::OpenAs<v1::AdapterVersion>(
                                listed.versions(i), trust::kAdapterDomain, coordinator_key));
     CHOIR_RETURN_IF_ERROR(CheckVersion(version, chain, parent));
-    if (i > 0) {
-      const std::string& bytes = listed.round_results(i - 1);
+    // One result a cohort that was merged; the version names the last.
+    for (bool last = i == 0; !last; ++next_result) {
+      if (next_result == listed.round_results_size()) {
+        return absl::PermissionDeniedError(
+            fmt::format("adapter version {} names a round result that is not there", i));
+      }
+      const std::string& bytes = listed.round_results(next_result);
       CHOIR_ASSIGN_OR_RETURN(secagg::RoundResult result, secagg::DecodeRoundResult(AsBytes(bytes)));
       CHOIR_ASSIGN_OR_RETURN(head, secagg::FollowChain(head, coordinator_key, result));
-      CHOIR_RETURN_IF_ERROR(CheckResultOf(version, result, bytes));
+      CHOIR_RETURN_IF_ERROR(CheckResultOf(version, result));
       chain.results.push_back(std::move(result));
+      last = version.round_result_digest() == AsChars(Sha256Of(bytes));
     }
     parent = trust::DocumentDigest(listed.versions(i));
     chain.versions.push_back(std::move(version));
+  }
+  if (next_result != listed.round_results_size()) {
+    return absl::PermissionDeniedError(fmt::format("{} round results belong to no adapter version",
+                                                   listed.round_results_size() - next_result));
   }
   return chain;
 }

@@ -23,7 +23,7 @@ namespace choir::node {
 // round.
 struct AdapterChain {
   std::vector<v1::AdapterVersion> versions;
-  std::vector<secagg::RoundResult> results;  // of versions 1..n
+  std::vector<secagg::RoundResult> results;  // of versions 1..n: one a cohort merged
 };
 
 // Checks a whole chain from its first version: signatures, parents, the hash chain of results, and
