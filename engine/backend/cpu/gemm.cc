@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "engine/backend/cpu/thread_pool.h"
 #include <oneapi/dnnl/dnnl.hpp>
 
 namespace choir::engine {
@@ -51,6 +52,7 @@ class GemmLibrary::DnnlGemm final : public Gemm {
       post_ops.append_sum(1.0F);
       attr.set_post_ops(post_ops);
     }
+    KeepLibrariesOnThisThread();
     const dnnl::matmul::primitive_desc desc(dnnl::matmul::desc(a, b, c), attr, shared.engine);
     primitive_ = dnnl::matmul(desc);
     const auto scratch = desc.scratchpad_desc();

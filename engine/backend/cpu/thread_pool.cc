@@ -2,8 +2,7 @@
 
 #include "base/check.h"
 
-// oneDNN runs in our threads, one product per thread; its own OpenMP team must stay at one thread
-// in each of them. Declared here because clang's <omp.h> belongs to another runtime.
+// Declared here because clang's <omp.h> belongs to another runtime.
 extern "C" void omp_set_num_threads(int num_threads);
 
 namespace choir::engine {
@@ -25,6 +24,10 @@ bool SpinUntil(Done done) {
 }
 
 }  // namespace
+
+void KeepLibrariesOnThisThread() {
+  omp_set_num_threads(1);
+}
 
 ThreadPool::ThreadPool(int num_threads) {
   CHOIR_CHECK(num_threads >= 1);
@@ -49,7 +52,7 @@ void ThreadPool::Work(int worker) {
 }
 
 void ThreadPool::WorkerLoop(int worker) {
-  omp_set_num_threads(1);
+  KeepLibrariesOnThisThread();
   uint32_t seen = 0;
   for (;;) {
     if (!SpinUntil([&] { return generation_.load() != seen; })) generation_.wait(seen);
@@ -61,7 +64,7 @@ void ThreadPool::WorkerLoop(int worker) {
 }
 
 void ThreadPool::Dispatch(int64_t count, void* context, Call call) {
-  omp_set_num_threads(1);
+  KeepLibrariesOnThisThread();
   if (threads_.empty() || count <= 1) {
     for (int64_t index = 0; index < count; ++index) call(context, index, 0);
     return;

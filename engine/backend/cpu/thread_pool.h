@@ -14,6 +14,11 @@
 
 namespace choir::engine {
 
+// oneDNN runs in our threads, one product a thread: in the calling thread, its OpenMP team has one
+// member from now on. A primitive keeps the size that the team has when it is made, so this must
+// come before that, too; a team of two spins away the processor that other work waits for.
+void KeepLibrariesOnThisThread();
+
 class ThreadPool {
  public:
   // `num_threads` counts the caller; at least 1.
