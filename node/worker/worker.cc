@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -18,8 +19,9 @@
 #include "engine/lora/gguf_adapter.h"
 #include "engine/model/device_model.h"
 #include "engine/model/model.h"
-#include "engine/model/model_plan.h"
+#include "engine/train/compute_choice.h"
 #include "engine/train/trainer.h"
+#include "engine/train/training_plan.h"
 #include "node/worker/job.h"
 #include "node/worker/worker_exit_code.h"
 
@@ -82,19 +84,17 @@ absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Mode
   return data;
 }
 
-absl::Status CheckMemory(const Job& job, const engine::Model& model, const engine::Adapter& adapter,
-                         const engine::TrainConfig& config) {
-  engine::TrainGraphOptions options;
-  options.tokens = config.context_tokens;
-  options.factors = config.factors;
-  CHOIR_ASSIGN_OR_RETURN(const engine::ModelPlan plan,
-                         engine::PlanForTraining(model, engine::LayoutOf(adapter), options));
-  if (job.max_memory_bytes == 0 || plan.total_bytes() <= job.max_memory_bytes) {
-    return absl::OkStatus();
+// Refuses what does not fit, and recomputes activations where memory is short.
+absl::Status PlanMemory(const Job& job, const engine::Model& model, const engine::Adapter& adapter,
+                        engine::DeviceInfo device, engine::TrainConfig& config) {
+  if (job.max_memory_bytes != 0) {
+    device.memory_bytes = std::min(device.memory_bytes, job.max_memory_bytes);
   }
-  return absl::ResourceExhaustedError(fmt::format("training needs {} MiB, the device allows {} MiB",
-                                                  plan.total_bytes() >> 20,
-                                                  job.max_memory_bytes >> 20));
+  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
+                         engine::PlanTraining(model, engine::LayoutOf(adapter), config, device,
+                                              engine::Recompute::kAuto));
+  config.checkpoint_blocks = plan.checkpoint_blocks;
+  return engine::CheckFits(plan, device);
 }
 
 absl::Status Resume(engine::Trainer& trainer, const std::string& checkpoint) {
@@ -134,8 +134,8 @@ absl::Status Train(const std::string& folder) {
   CHOIR_ASSIGN_OR_RETURN(const engine::Model model, engine::Model::Open(job.model_path));
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, engine::ReadGgufAdapter(job.adapter_path));
   CHOIR_RETURN_IF_ERROR(engine::CheckAdapterFits(start, model.LoraTargets()));
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainConfig config, TrainConfigOf(job));
-  CHOIR_RETURN_IF_ERROR(CheckMemory(job, model, start, config));
+  CHOIR_ASSIGN_OR_RETURN(engine::TrainConfig config, TrainConfigOf(job));
+  config.compute = engine::ChooseCompute(config.compute, model.spec());
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data, LoadData(job, model));
   const uint64_t documents = data.documents;
 
@@ -143,6 +143,7 @@ absl::Status Train(const std::string& folder) {
   backend_options.num_threads = job.threads;
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Backend> backend,
                          engine::CreateBackend(job.backend, backend_options));
+  CHOIR_RETURN_IF_ERROR(PlanMemory(job, model, start, backend->info(), config));
   CHOIR_ASSIGN_OR_RETURN(const engine::DeviceModel weights,
                          engine::DeviceModel::Load(*backend, model));
   const engine::Trainer::Parts parts{model, model.Sha256(), *backend, weights, start};
