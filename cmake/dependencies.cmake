@@ -15,6 +15,8 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium>=1.0.18)
 pkg_check_modules(QRENCODE REQUIRED IMPORTED_TARGET libqrencode>=4.1)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy>=1.0)
+# 10.40 knows \p{White_Space}.
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.40)
 
 # Debian's dnnl-config.cmake asks for OpenCL, which we do not use; so the library is found by hand.
 find_library(CHOIR_DNNL_LIBRARY dnnl REQUIRED)

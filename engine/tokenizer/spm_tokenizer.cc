@@ -39,12 +39,6 @@ std::string ReplaceAll(std::string_view text, std::string_view from, std::string
   }
 }
 
-bool IsMergeable(TokenType type) {
-  // Never control, unknown or byte tokens: text must not be able to spell them.
-  return type == TokenType::kNormal || type == TokenType::kUserDefined ||
-         type == TokenType::kUnused;
-}
-
 }  // namespace
 
 // One run of characters that are being joined: a list within an array, by index, -1 at the ends.
@@ -134,7 +128,8 @@ class SpmTokenizer::Merger {
 absl::StatusOr<std::unique_ptr<Tokenizer>> SpmTokenizer::Load(const GgufFile& file) {
   constexpr std::string_view kScoresKey = "tokenizer.ggml.scores";
   // SentencePiece's own numbers, which old files leave unsaid.
-  const SpecialTokens defaults = {.bos = 1, .eos = 2, .eot = {}, .unknown = 0, .padding = {}};
+  const SpecialTokens defaults = {
+      .bos = 1, .eos = 2, .eot = {}, .unknown = 0, .padding = {}, .add_bos = true};
   CHOIR_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::Load(file, defaults));
   CHOIR_ASSIGN_OR_RETURN(std::vector<float> scores, file.GetF32Array(kScoresKey));
   if (scores.size() != static_cast<size_t>(vocabulary.size())) {
@@ -182,10 +177,7 @@ std::optional<int32_t> SpmTokenizer::FindMergeable(std::string_view text) const 
 
 absl::StatusOr<std::vector<int32_t>> SpmTokenizer::Encode(std::string_view text,
                                                           const EncodeOptions& options) const {
-  if (text.size() > kMaxTextBytes) {
-    return absl::InvalidArgumentError(fmt::format(
-        "a text of {} bytes; at most {} are tokenised at once", text.size(), kMaxTextBytes));
-  }
+  CHOIR_RETURN_IF_ERROR(CheckTextSize(text));
   std::vector<int32_t> out;
   if (options.add_special && special().add_bos && !options.continuation) {
     out.push_back(*special().bos);
@@ -233,23 +225,14 @@ void SpmTokenizer::AppendBytes(std::string_view character, std::vector<int32_t>&
   }
 }
 
-absl::Status SpmTokenizer::CheckId(int32_t id) const {
-  if (vocabulary_.Contains(id)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("token {} is outside the vocabulary of {}", id, vocabulary_.size()));
-}
-
 std::string SpmTokenizer::PieceOf(int32_t id) const {
   switch (vocabulary_.type(id)) {
     case TokenType::kControl:
       return std::string();
     case TokenType::kUnknown:
       return std::string(kUnknownPiece);
-    case TokenType::kByte: {
-      const auto& bytes = vocabulary_.byte_tokens();
-      const auto byte = std::find(bytes.begin(), bytes.end(), id) - bytes.begin();
-      return std::string(1, static_cast<char>(byte));
-    }
+    case TokenType::kByte:
+      return std::string(1, vocabulary_.ByteOf(id));
     case TokenType::kUserDefined:
       return vocabulary_.text(id);
     default:
@@ -258,7 +241,7 @@ std::string SpmTokenizer::PieceOf(int32_t id) const {
 }
 
 absl::StatusOr<std::string> SpmTokenizer::Piece(int32_t id) const {
-  CHOIR_RETURN_IF_ERROR(CheckId(id));
+  CHOIR_RETURN_IF_ERROR(vocabulary_.CheckId(id));
   return PieceOf(id);
 }
 
@@ -266,7 +249,7 @@ absl::StatusOr<std::string> SpmTokenizer::Decode(std::span<const int32_t> ids) c
   std::string out;
   bool strip_space = add_space_prefix_;
   for (const int32_t id : ids) {
-    CHOIR_RETURN_IF_ERROR(CheckId(id));
+    CHOIR_RETURN_IF_ERROR(vocabulary_.CheckId(id));
     const std::string piece = PieceOf(id);
     out += std::string_view(piece).substr(strip_space && piece.starts_with(' ') ? 1 : 0);
     if (!piece.empty()) strip_space = false;

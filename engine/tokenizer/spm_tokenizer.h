@@ -46,7 +46,6 @@ class SpmTokenizer final : public Tokenizer {
   SpmTokenizer(Vocabulary vocabulary, std::vector<float> scores, bool add_space_prefix);
   // The token that a run of characters can become by merging, or null.
   [[nodiscard]] std::optional<int32_t> FindMergeable(std::string_view text) const;
-  [[nodiscard]] absl::Status CheckId(int32_t id) const;
   // `id` must be in the vocabulary.
   [[nodiscard]] std::string PieceOf(int32_t id) const;
   void EncodeText(std::string_view text, std::vector<int32_t>& out) const;

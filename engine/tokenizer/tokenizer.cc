@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/tokenizer/bpe_tokenizer.h"
 #include "engine/tokenizer/spm_tokenizer.h"
 
 namespace choir::engine {
@@ -16,6 +17,7 @@ struct TokenizerEntry {
   Loader load;
 };
 constexpr TokenizerEntry kTokenizers[] = {
+    {"gpt2", BpeTokenizer::Load},
     {"llama", SpmTokenizer::Load},
 };
 
@@ -23,6 +25,12 @@ constexpr TokenizerEntry kTokenizers[] = {
 
 bool Tokenizer::IsEndOfGeneration(int32_t id) const {
   return special().eos == id || special().eot == id;
+}
+
+absl::Status Tokenizer::CheckTextSize(std::string_view text) {
+  if (text.size() <= kMaxTextBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "a text of {} bytes; at most {} are tokenised at once", text.size(), kMaxTextBytes));
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const GgufFile& file) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "engine/gguf/gguf_file.h"
@@ -59,6 +60,8 @@ class Tokenizer {
   [[nodiscard]] virtual int32_t vocabulary_size() const = 0;
   // The id of a token by its exact text in the vocabulary ("<|im_end|>").
   [[nodiscard]] virtual std::optional<int32_t> FindToken(std::string_view text) const = 0;
+  // INVALID_ARGUMENT for a text above kMaxTextBytes.
+  static absl::Status CheckTextSize(std::string_view text);
   // True for the tokens that end a generation: EOS, and EOT where there is one.
   [[nodiscard]] bool IsEndOfGeneration(int32_t id) const;
 };

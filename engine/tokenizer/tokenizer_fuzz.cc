@@ -3,9 +3,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "base/file.h"
+#include "engine/tokenizer/pre_tokenizer.h"
 #include "engine/tokenizer/stream_decoder.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -27,17 +30,34 @@ void UseTokenizer(const Tokenizer& tokenizer, std::string_view text) {
   }
 }
 
+// Whatever the bytes are, the words are the text again.
+void CutIntoWords(std::string_view text) {
+  for (const std::string_view family : {"default", "gpt-2", "llama-bpe", "qwen2"}) {
+    const absl::StatusOr<PreTokenizer> pre = PreTokenizer::Create(family);
+    CHOIR_CHECK(pre.ok());
+    std::vector<std::string_view> words;
+    CHOIR_CHECK(pre->Split(text, words).ok());
+    std::string joined;
+    for (const std::string_view word : words) {
+      CHOIR_CHECK(!word.empty());
+      joined += word;
+    }
+    CHOIR_CHECK(joined == text);
+  }
+}
+
 }  // namespace
 }  // namespace choir::engine
 
 // Any vocabulary is refused, or encodes any text into its own ids and decodes those.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using choir::engine::GgufFile;
+  const std::string_view text = choir::AsChars({data, size});
+  choir::engine::CutIntoWords(text.substr(0, 512));
   const absl::StatusOr<GgufFile> file = GgufFile::Parse({data, size});
   if (!file.ok()) return 0;
   const auto tokenizer = choir::engine::LoadTokenizer(*file);
   if (!tokenizer.ok()) return 0;
-  const std::string_view text = choir::AsChars({data, size});
   choir::engine::UseTokenizer(**tokenizer, text.substr(size - std::min<size_t>(size, 512)));
   return 0;
 }

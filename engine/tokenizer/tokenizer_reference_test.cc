@@ -47,9 +47,16 @@ std::vector<std::string> SplitAt(std::string_view text, std::string_view separat
   }
 }
 
-TEST(SpmReferenceTest, VocabularyTestFile) {
+class VocabularyReferenceTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  static std::string PathIn(const std::string& data) {
+    return data + "/tokenizers/ggml-vocab-" + GetParam() + ".gguf";
+  }
+};
+
+TEST_P(VocabularyReferenceTest, VocabularyTestFile) {
   CHOIR_TEST_DATA_OR_SKIP(data);
-  const std::string path = data + "/tokenizers/ggml-vocab-llama-spm.gguf";
+  const std::string path = PathIn(data);
   const auto tokenizer = LoadFrom(path);
   const std::vector<std::string> texts = SplitAt(ReadAll(path + ".inp"), "\n__ggml_vocab_test__\n");
   const std::vector<std::string> lines = SplitAt(ReadAll(path + ".out"), "\n");
@@ -64,25 +71,34 @@ TEST(SpmReferenceTest, VocabularyTestFile) {
   }
 }
 
-TEST(SpmReferenceTest, ExtraTexts) {
+TEST_P(VocabularyReferenceTest, ExtraTexts) {
   CHOIR_TEST_DATA_OR_SKIP(data);
-  const auto tokenizer = LoadFrom(data + "/tokenizers/ggml-vocab-llama-spm.gguf");
+  const auto tokenizer = LoadFrom(PathIn(data));
   const nlohmann::json texts = ReadJson(data + "/tokenizers/extra_texts.json");
-  const nlohmann::json ids = ReadJson(data + "/tokenizers/extra_ids_llama-spm.json");
+  const nlohmann::json ids = ReadJson(data + "/tokenizers/extra_ids_" + GetParam() + ".json");
   ASSERT_EQ(texts.size(), ids.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     const auto text = texts[i].get<std::string>();
     EXPECT_EQ(*tokenizer->Encode(text, kPlain), ids[i].get<Ids>()) << "text " << i;
     EXPECT_EQ(*tokenizer->Decode(ids[i].get<Ids>()), text) << "text " << i;
+    std::string streamed;
+    StreamDecoder stream(*tokenizer);
+    for (const int32_t id : ids[i].get<Ids>()) {
+      const std::string piece = *stream.DecodePiece(id);
+      EXPECT_EQ(CompleteUtf8Prefix(piece), piece.size()) << "text " << i;
+      streamed += piece;
+    }
+    EXPECT_TRUE((streamed + stream.Flush()).ends_with(text)) << "text " << i;
   }
 }
 
-TEST(SpmReferenceTest, ChatStringsWithControlTokens) {
+TEST_P(VocabularyReferenceTest, ChatStringsWithControlTokens) {
   CHOIR_TEST_DATA_OR_SKIP(data);
-  const auto tokenizer = LoadFrom(data + "/tokenizers/ggml-vocab-llama-spm.gguf");
-  const nlohmann::json cases = ReadJson(data + "/tokenizers/chat_special.json").at("llama-spm");
-  ASSERT_FALSE(cases.empty());
-  for (const nlohmann::json& test : cases) {
+  const nlohmann::json all = ReadJson(data + "/tokenizers/chat_special.json");
+  if (!all.contains(GetParam())) GTEST_SKIP() << "this vocabulary has no chat";
+  const auto tokenizer = LoadFrom(PathIn(data));
+  ASSERT_FALSE(all.at(GetParam()).empty());
+  for (const nlohmann::json& test : all.at(GetParam())) {
     const EncodeOptions options = {.add_special = test.at("add_special").get<bool>(),
                                    .parse_special = test.at("parse_special").get<bool>()};
     EXPECT_EQ(*tokenizer->Encode(test.at("text").get<std::string>(), options),
@@ -91,7 +107,29 @@ TEST(SpmReferenceTest, ChatStringsWithControlTokens) {
   }
 }
 
-TEST(SpmReferenceTest, PromptsAndGreedyTextOfTheModels) {
+// 1.1 MB: a quadratic algorithm takes minutes.
+TEST_P(VocabularyReferenceTest, AMegabyteEncodesInSecondsAndComesBack) {
+  CHOIR_TEST_DATA_OR_SKIP(data);
+  const auto tokenizer = LoadFrom(PathIn(data));
+  const std::string text = ReadAll(data + "/datasets/tinyshakespeare.txt");
+  const auto begin = std::chrono::steady_clock::now();
+  const absl::StatusOr<Ids> ids = tokenizer->Encode(text);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  ASSERT_TRUE(ids.ok());
+  EXPECT_EQ(*tokenizer->Decode(*ids), text);
+  RecordProperty("milliseconds", static_cast<int>(took.count() * 1000));
+  EXPECT_LT(took.count(), 20.0);  // under a second here; the room is for sanitizers
+}
+
+INSTANTIATE_TEST_SUITE_P(All, VocabularyReferenceTest,
+                         ::testing::Values("gpt-2", "llama-bpe", "llama-spm", "qwen2"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+TEST(ModelReferenceTest, PromptsAndGreedyTextOfTheModels) {
   CHOIR_TEST_DATA_OR_SKIP(data);
   int checked = 0;
   for (const nlohmann::json& model : ReadJson(data + "/reference/logits.json")) {
@@ -112,20 +150,6 @@ TEST(SpmReferenceTest, PromptsAndGreedyTextOfTheModels) {
     EXPECT_EQ(streamed, text) << model.at("model");
   }
   EXPECT_GT(checked, 10);
-}
-
-// 1.1 MB: a quadratic algorithm takes minutes.
-TEST(SpmReferenceTest, AMegabyteEncodesInSecondsAndComesBack) {
-  CHOIR_TEST_DATA_OR_SKIP(data);
-  const auto tokenizer = LoadFrom(data + "/tokenizers/ggml-vocab-llama-spm.gguf");
-  const std::string text = ReadAll(data + "/datasets/tinyshakespeare.txt");
-  const auto begin = std::chrono::steady_clock::now();
-  const absl::StatusOr<Ids> ids = tokenizer->Encode(text);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  ASSERT_TRUE(ids.ok());
-  EXPECT_EQ(*tokenizer->Decode(*ids), text);
-  RecordProperty("milliseconds", static_cast<int>(took.count() * 1000));
-  EXPECT_LT(took.count(), 20.0);  // about 0.2 s here; the room is for sanitizers
 }
 
 }  // namespace

@@ -107,6 +107,23 @@ TEST(SpmTokenizerTest, UserDefinedTokensAreAlwaysWholeAndLongerOnesWin) {
   EXPECT_EQ(*tokenizer->Decode(Ids{tag}), "<tag>");
 }
 
+// Gemma's vocabularies: no space before a text, and runs of spaces and line feeds as user-defined
+// tokens, written with real spaces.
+TEST(SpmTokenizerTest, GemmasRules) {
+  VocabularyBuilder builder;
+  builder.add_space_prefix = false;
+  const int32_t turn = builder.Add("<start_of_turn>", 0.0f, 3);
+  const int32_t end = builder.Add("<end_of_turn>", 0.0f, 3);
+  const int32_t two_lines = builder.Add("\n\n", 0.0f, 4);
+  const int32_t two_spaces = builder.Add("  ", 0.0f, 4);
+  const auto tokenizer = LoadOrDie(builder);
+  EXPECT_THAT(*tokenizer->Encode("<start_of_turn>a\n\n  b", {.parse_special = true}),
+              ElementsAre(1, turn, ByteToken('a'), two_lines, two_spaces, ByteToken('b')));
+  EXPECT_EQ(*tokenizer->Decode(Ids{two_spaces, ByteToken('b')}), "  b");
+  EXPECT_EQ(tokenizer->special().eot, end);
+  EXPECT_TRUE(tokenizer->IsEndOfGeneration(end));
+}
+
 TEST(SpmTokenizerTest, UnknownCharacterWithoutByteTokensIsTheUnknownToken) {
   VocabularyBuilder builder;
   builder.tokens.resize(3);
@@ -236,10 +253,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(LoadTokenizerTest, OtherModelsAreUnimplementedByName) {
   VocabularyBuilder builder;
-  builder.model = "gpt2";
+  builder.model = "rwkv";
   const absl::Status status = Load(builder).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(status.ToString(), HasSubstr("\"gpt2\""));
+  EXPECT_THAT(status.ToString(), HasSubstr("\"rwkv\""));
 }
 
 }  // namespace

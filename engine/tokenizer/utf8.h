@@ -30,6 +30,19 @@ inline std::string_view FirstCharacter(std::string_view text) {
   return text.substr(0, length);
 }
 
+// True if `text`, which is not empty, begins with a whole, valid character (RFC 3629): no overlong
+// form, no surrogate, nothing above U+10FFFF.
+inline bool StartsWithUtf8(std::string_view text) {
+  const size_t length = FirstCharacter(text).size();
+  const auto lead = static_cast<uint8_t>(text[0]);
+  if (length == 1) return lead < 0x80u;
+  const auto second = static_cast<uint8_t>(text[1]);
+  if (lead == 0xe0u) return second >= 0xa0u;
+  if (lead == 0xedu) return second < 0xa0u;
+  if (lead == 0xf0u) return second >= 0x90u;
+  return lead != 0xf4u || second < 0x90u;
+}
+
 }  // namespace choir::engine
 
 #endif  // CHOIR_ENGINE_TOKENIZER_UTF8_H_

@@ -42,7 +42,15 @@ absl::Status LoadSpecialId(const GgufFile& file, std::string_view key, int32_t v
   return absl::OkStatus();
 }
 
+// What ends a turn in Llama 3, Qwen (ChatML) and Gemma: files often leave eot_token_id out.
+constexpr std::string_view kEndsOfTurn[] = {"<|eot_id|>", "<|im_end|>", "<end_of_turn>"};
+
 }  // namespace
+
+bool IsMergeable(TokenType type) {
+  return type == TokenType::kNormal || type == TokenType::kUserDefined ||
+         type == TokenType::kUnused;
+}
 
 absl::StatusOr<Vocabulary> Vocabulary::Load(const GgufFile& file, const SpecialTokens& defaults) {
   Vocabulary out;
@@ -108,10 +116,21 @@ std::optional<int32_t> Vocabulary::OfType(std::optional<int32_t> id, TokenType w
   return id.has_value() && Contains(*id) && type(*id) == wanted ? id : std::nullopt;
 }
 
+std::optional<int32_t> Vocabulary::FindEndOfTurn() const {
+  for (const std::string_view name : kEndsOfTurn) {
+    const std::optional<int32_t> id = Find(name);
+    if (id.has_value() &&
+        (type(*id) == TokenType::kControl || type(*id) == TokenType::kUserDefined))
+      return id;
+  }
+  return std::nullopt;
+}
+
 absl::Status Vocabulary::LoadSpecial(const GgufFile& file, const SpecialTokens& defaults) {
   special_.bos = OfType(defaults.bos, TokenType::kControl);
   special_.eos = OfType(defaults.eos, TokenType::kControl);
   special_.unknown = OfType(defaults.unknown, TokenType::kUnknown);
+  special_.eot = FindEndOfTurn();
   const std::pair<std::string_view, std::optional<int32_t>*> ids[] = {
       {"tokenizer.ggml.bos_token_id", &special_.bos},
       {"tokenizer.ggml.eos_token_id", &special_.eos},
@@ -120,15 +139,26 @@ absl::Status Vocabulary::LoadSpecial(const GgufFile& file, const SpecialTokens& 
       {"tokenizer.ggml.padding_token_id", &special_.padding},
   };
   for (const auto& [key, id] : ids) CHOIR_RETURN_IF_ERROR(LoadSpecialId(file, key, size(), *id));
-  // A file that is silent about BOS wants it if it has one; it never wants EOS.
+  const bool default_add_bos = defaults.add_bos && special_.bos.has_value();
   CHOIR_ASSIGN_OR_RETURN(special_.add_bos,
-                         file.GetBool("tokenizer.ggml.add_bos_token", special_.bos.has_value()));
+                         file.GetBool("tokenizer.ggml.add_bos_token", default_add_bos));
   CHOIR_ASSIGN_OR_RETURN(special_.add_eos, file.GetBool("tokenizer.ggml.add_eos_token", false));
   if ((special_.add_bos && !special_.bos.has_value()) ||
       (special_.add_eos && !special_.eos.has_value())) {
     return absl::InvalidArgumentError("the tokenizer asks for BOS or EOS, but names no such token");
   }
   return absl::OkStatus();
+}
+
+absl::Status Vocabulary::CheckId(int32_t id) const {
+  if (Contains(id)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("token {} is outside the vocabulary of {}", id, size()));
+}
+
+char Vocabulary::ByteOf(int32_t id) const {
+  const auto byte = std::find(byte_tokens_.begin(), byte_tokens_.end(), id) - byte_tokens_.begin();
+  return static_cast<char>(byte);
 }
 
 std::optional<int32_t> Vocabulary::Find(std::string_view text) const {

@@ -27,6 +27,10 @@ enum class TokenType : uint8_t {
   kByte = 6,
 };
 
+// True for the tokens that merging may make: never control, unknown or byte tokens, which text must
+// not be able to spell.
+bool IsMergeable(TokenType type);
+
 // The tokens of a model as its file lists them, whatever the algorithm that uses them. Immutable.
 // Not copyable: the index points into the texts.
 class Vocabulary {
@@ -35,7 +39,8 @@ class Vocabulary {
   static constexpr size_t kMaxTokenBytes = size_t{1} << 16;
 
   // `defaults`: the ids of BOS, EOS and unknown in a file that does not say, where those tokens
-  // have the type for it; what the file says wins. NOT_FOUND: a key is missing. INVALID_ARGUMENT:
+  // have the type for it, and whether it then wants BOS; what the file says wins. The end of a turn
+  // is found by the families' names for it. NOT_FOUND: a key is missing. INVALID_ARGUMENT:
   // arrays of different lengths or wrong types, a token too long, a type that does not exist, a
   // byte token that names no byte, a special id outside the vocabulary.
   static absl::StatusOr<Vocabulary> Load(const GgufFile& file, const SpecialTokens& defaults);
@@ -45,6 +50,8 @@ class Vocabulary {
 
   [[nodiscard]] int32_t size() const { return static_cast<int32_t>(texts_.size()); }
   [[nodiscard]] bool Contains(int32_t id) const { return id >= 0 && id < size(); }
+  // INVALID_ARGUMENT for an id outside the vocabulary.
+  [[nodiscard]] absl::Status CheckId(int32_t id) const;
   // `id` must be in the vocabulary.
   [[nodiscard]] const std::string& text(int32_t id) const {
     return texts_[static_cast<size_t>(id)];
@@ -56,6 +63,8 @@ class Vocabulary {
   [[nodiscard]] const std::array<std::optional<int32_t>, 256>& byte_tokens() const {
     return byte_tokens_;
   }
+  // The byte that a byte token stands for.
+  [[nodiscard]] char ByteOf(int32_t id) const;
   [[nodiscard]] const SpecialTokens& special() const { return special_; }
   [[nodiscard]] size_t longest_token_bytes() const { return longest_token_bytes_; }
 
@@ -65,6 +74,7 @@ class Vocabulary {
   absl::Status LoadTypes(const GgufFile& file);
   // `id` if it is a token of this type.
   [[nodiscard]] std::optional<int32_t> OfType(std::optional<int32_t> id, TokenType type) const;
+  [[nodiscard]] std::optional<int32_t> FindEndOfTurn() const;
   absl::Status LoadSpecial(const GgufFile& file, const SpecialTokens& defaults);
 
   std::vector<std::string> texts_;
