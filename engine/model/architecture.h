@@ -22,18 +22,23 @@ namespace choir::engine {
 
 class ForwardBuilder;
 
-// A tensor that the network reads: a matrix in any format, or a vector in F32.
+// A tensor that the network reads: a matrix in any format, a vector in F32, or one number in F32
+// that files may leave out.
 struct NeededTensor {
   std::string name;
   int64_t rows = 0;
   int64_t cols = 0;
   bool is_vector = false;
+  bool is_optional_factor = false;
 
   static NeededTensor Matrix(std::string name, int64_t rows, int64_t cols) {
     return {std::move(name), rows, cols, false};
   }
   static NeededTensor Vector(std::string name, int64_t cols) {
     return {std::move(name), 1, cols, true};
+  }
+  static NeededTensor OptionalFactor(std::string name) {
+    return {std::move(name), 1, 1, true, true};
   }
 };
 
@@ -43,17 +48,14 @@ struct Architecture {
   // What the common keys do not say: fields of `spec` that this family sets (`spec` comes with all
   // common hyperparameters read).
   absl::Status (*complete_spec)(const GgufFile& file, ModelSpec& spec);
-  // All tensors of one layer, with their shapes.
+  // All tensors of one layer, with their shapes. ForwardBuilder::Linear applies a projection's
+  // ".bias" and ".scale" by itself where they are listed here and the file has them.
   std::vector<NeededTensor> (*layer_tensors)(const ModelSpec& spec, int64_t layer);
   // h (T,C) before the layer -> h (T,C) after it.
   absl::StatusOr<TensorId> (*forward_layer)(ForwardBuilder& builder, int64_t layer, TensorId h);
 };
 
 std::span<const Architecture* const> AllArchitectures();
-
-// Layers as nearly all families have them: norm, attention, residual, norm, gated feed-forward,
-// residual; for families to start from.
-std::vector<NeededTensor> CommonLayerTensors(const ModelSpec& spec, int64_t layer);
 // UNIMPLEMENTED, listing those that there are.
 absl::StatusOr<const Architecture*> FindArchitecture(std::string_view name);
 

@@ -7,7 +7,12 @@
 
 namespace choir::engine {
 
+extern const Architecture kBitnetArchitecture;
+extern const Architecture kBitnet158Architecture;
+extern const Architecture kGemma3Architecture;
 extern const Architecture kLlamaArchitecture;
+extern const Architecture kQwen2Architecture;
+extern const Architecture kQwen3Architecture;
 
 }  // namespace choir::engine
 

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "engine/model/architecture.h"
+#include "engine/model/model_tensors.h"
 
 namespace choir::engine {
 
@@ -49,7 +50,19 @@ absl::StatusOr<TensorId> ForwardBuilder::Embed(TensorId ids) {
 }
 
 absl::StatusOr<TensorId> ForwardBuilder::Linear(int64_t layer, std::string_view part, TensorId x) {
-  const std::string name = LayerWeightName(layer, part);
+  CHOIR_ASSIGN_OR_RETURN(TensorId y, Project(LayerWeightName(layer, part), x));
+  const std::string scale = LayerTensorName(layer, fmt::format("{}.scale", part));
+  if (const GgufTensor* tensor = context_.file.FindTensor(scale); tensor != nullptr) {
+    CHOIR_ASSIGN_OR_RETURN(const double factor, FactorOf(*tensor));
+    CHOIR_ASSIGN_OR_RETURN(y, One("scale", {y}, {{"factor", factor}}));
+  }
+  const std::string bias = LayerTensorName(layer, fmt::format("{}.bias", part));
+  if (context_.file.FindTensor(bias) == nullptr) return y;
+  CHOIR_ASSIGN_OR_RETURN(const TensorId row, Weight(bias));
+  return One("add_row", {y, row}, {});
+}
+
+absl::StatusOr<TensorId> ForwardBuilder::Project(const std::string& name, TensorId x) {
   CHOIR_ASSIGN_OR_RETURN(const TensorId weight, Weight(name));
   const AdapterSlot* slot = context_.adapter == nullptr ? nullptr : context_.adapter->Find(name);
   if (slot == nullptr) return One("linear", {x, weight}, {{"lora", 0}});
@@ -119,6 +132,13 @@ absl::StatusOr<TensorId> ForwardBuilder::Glu(TensorId gate, TensorId up) {
 
 absl::StatusOr<TensorId> ForwardBuilder::Add(TensorId a, TensorId b) {
   return One("add", {a, b}, {});
+}
+
+absl::StatusOr<TensorId> ForwardBuilder::Logits(TensorId hidden) {
+  CHOIR_ASSIGN_OR_RETURN(const TensorId head, Weight(spec().output_weight()));
+  CHOIR_ASSIGN_OR_RETURN(const TensorId logits, One("linear", {hidden, head}, {{"lora", 0}}));
+  if (spec().logit_softcap == 0) return logits;
+  return One("soft_cap", {logits}, {{"cap", spec().logit_softcap}});
 }
 
 }  // namespace choir::engine

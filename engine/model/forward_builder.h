@@ -51,7 +51,8 @@ class ForwardBuilder {
   absl::StatusOr<TensorId> HiddenStates(TensorId ids);
 
   absl::StatusOr<TensorId> Embed(TensorId ids);
-  // x (T,in) -> (T,out), with the adapter's factors where it has some for this layer's part.
+  // x (T,in) -> (T,out), with the adapter's factors where it has some for this layer's part, then
+  // times the part's ".scale" and plus its ".bias" where the file has them.
   absl::StatusOr<TensorId> Linear(int64_t layer, std::string_view part, TensorId x);
   // Normalises each of `groups` equal groups of columns by itself.
   absl::StatusOr<TensorId> Norm(std::string_view weight, TensorId x, int64_t groups = 1);
@@ -62,12 +63,15 @@ class ForwardBuilder {
   absl::StatusOr<TensorId> Attention(int64_t layer, TensorId q, TensorId k, TensorId v);
   absl::StatusOr<TensorId> Glu(TensorId gate, TensorId up);
   absl::StatusOr<TensorId> Add(TensorId a, TensorId b);
+  // hidden (N,C) -> (N,V).
+  absl::StatusOr<TensorId> Logits(TensorId hidden);
 
   // The persistent tensor of a weight of the file; one for each name.
   absl::StatusOr<TensorId> Weight(std::string_view name);
 
  private:
   absl::StatusOr<TensorId> One(std::string_view op, std::vector<TensorId> inputs, Attrs attrs);
+  absl::StatusOr<TensorId> Project(const std::string& weight, TensorId x);
   [[nodiscard]] Attrs AttentionAttributes(int64_t layer) const;
   // Appends x to the layer's cache of keys ("k") or values ("v") and returns the cache.
   absl::StatusOr<TensorId> AppendToCache(int64_t layer, std::string_view part, TensorId x);

@@ -4,22 +4,6 @@
 #include "engine/model/forward_builder.h"
 
 namespace choir::engine {
-namespace {
-
-// Logits of the rows of `hidden`, marked as an output.
-absl::StatusOr<TensorId> AddLogits(Graph& graph, ForwardBuilder& builder, TensorId hidden) {
-  if (builder.spec().logit_softcap != 0) {
-    return absl::UnimplementedError("logits with a soft cap are not supported");
-  }
-  CHOIR_ASSIGN_OR_RETURN(const TensorId head, builder.Weight(builder.spec().output_weight()));
-  CHOIR_ASSIGN_OR_RETURN(const std::vector<TensorId> outputs,
-                         graph.AddNode("linear", {hidden, head}, {{"lora", 0}}));
-  graph.MarkOutput(outputs[0]);
-  return outputs[0];
-}
-
-}  // namespace
-
 absl::StatusOr<LogitsGraph> BuildLogitsGraph(const Model& model, const AdapterLayout* adapter,
                                              int64_t tokens) {
   LogitsGraph result;
@@ -33,7 +17,8 @@ absl::StatusOr<LogitsGraph> BuildLogitsGraph(const Model& model, const AdapterLa
                                         .packed = PackedTokens{result.segments},
                                         .cached = std::nullopt});
   CHOIR_ASSIGN_OR_RETURN(const TensorId hidden, builder.HiddenStates(result.ids));
-  CHOIR_ASSIGN_OR_RETURN(result.logits, AddLogits(result.graph, builder, hidden));
+  CHOIR_ASSIGN_OR_RETURN(result.logits, builder.Logits(hidden));
+  result.graph.MarkOutput(result.logits);
   return result;
 }
 
@@ -54,7 +39,8 @@ absl::StatusOr<CachedGraph> BuildCachedGraph(const Model& model, const AdapterLa
   CHOIR_ASSIGN_OR_RETURN(const TensorId hidden, builder.HiddenStates(result.ids));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<TensorId> last,
                          graph.AddNode("gather_rows", {hidden, result.last_row}));
-  CHOIR_ASSIGN_OR_RETURN(result.logits, AddLogits(graph, builder, last[0]));
+  CHOIR_ASSIGN_OR_RETURN(result.logits, builder.Logits(last[0]));
+  graph.MarkOutput(result.logits);
   return result;
 }
 

@@ -5,12 +5,24 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/model/missing_tokenizer.h"
 
 namespace choir::engine {
 namespace {
 
 absl::Status WithPath(const absl::Status& status, const std::string& path) {
   return absl::Status(status.code(), fmt::format("{}: {}", path, std::string(status.message())));
+}
+
+// The file's tokenizer, or a stand-in where the file has none that this build can read.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadOrMissing(const GgufFile& file,
+                                                         const ModelSpec& spec,
+                                                         const std::string& path) {
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = LoadTokenizer(file);
+  if (tokenizer.ok()) return tokenizer;
+  const absl::Status status = WithPath(tokenizer.status(), path);
+  if (!absl::IsUnimplemented(status) && file.Has("tokenizer.ggml.model")) return status;
+  return MakeMissingTokenizer(status, static_cast<int32_t>(spec.vocabulary));
 }
 
 }  // namespace
@@ -27,14 +39,13 @@ absl::StatusOr<Model> Model::Open(const std::string& path) {
   if (!file.ok()) return WithPath(file.status(), path);
   absl::StatusOr<ModelSpec> spec = ReadModelSpec(*file);
   if (!spec.ok()) return WithPath(spec.status(), path);
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = LoadTokenizer(*file);
-  if (!tokenizer.ok()) return WithPath(tokenizer.status(), path);
-  if ((*tokenizer)->vocabulary_size() != spec->vocabulary) {
+  CHOIR_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, LoadOrMissing(*file, *spec, path));
+  if (tokenizer->vocabulary_size() != spec->vocabulary) {
     return absl::InvalidArgumentError(
         fmt::format("{}: the tokenizer has {} tokens, token_embd.weight {} rows", path,
-                    (*tokenizer)->vocabulary_size(), spec->vocabulary));
+                    tokenizer->vocabulary_size(), spec->vocabulary));
   }
-  return Model(std::move(map), *std::move(file), *std::move(spec), *std::move(tokenizer));
+  return Model(std::move(map), *std::move(file), *std::move(spec), std::move(tokenizer));
 }
 
 std::vector<LoraTarget> Model::LoraTargets() const {

@@ -23,7 +23,9 @@ namespace choir::engine {
 
 class Model {
  public:
-  // Errors of MappedFile, GgufFile, ReadModelSpec and LoadTokenizer, with the path before them.
+  // Errors of MappedFile, GgufFile, ReadModelSpec and LoadTokenizer, with the path before them. A
+  // file without tokenizer, or with one of a kind that this build lacks, opens all the same: its
+  // network can be run on token ids, and the tokenizer's functions tell why there is none.
   static absl::StatusOr<Model> Open(const std::string& path);
 
   [[nodiscard]] const ModelSpec& spec() const { return spec_; }

@@ -6,6 +6,7 @@
 
 #include "base/status_macros.h"
 #include "engine/model/architecture.h"
+#include "engine/model/key_reader.h"
 #include "engine/model/model_tensors.h"
 #include "engine/quant/weight_format.h"
 
@@ -16,43 +17,6 @@ namespace {
 constexpr uint32_t kMaxWidth = uint32_t{1} << 20;
 constexpr uint32_t kMaxHeadSize = 1024;
 constexpr uint32_t kMaxContext = uint32_t{1} << 26;
-
-// Reads "<architecture>.<key>" and checks its range.
-class KeyReader {
- public:
-  KeyReader(const GgufFile& file, std::string_view architecture)
-      : file_(file), architecture_(architecture) {}
-
-  absl::StatusOr<int64_t> Size(std::string_view key, uint32_t max,
-                               std::optional<int64_t> fallback = {}) const {
-    const std::string full = Full(key);
-    std::optional<uint32_t> default_value;
-    if (fallback.has_value()) default_value = static_cast<uint32_t>(*fallback);
-    CHOIR_ASSIGN_OR_RETURN(const uint32_t value, file_.GetU32(full, default_value));
-    if (value >= 1 && value <= max) return static_cast<int64_t>(value);
-    return absl::InvalidArgumentError(
-        fmt::format("{} is {}, must be from 1 to {}", full, value, max));
-  }
-
-  absl::StatusOr<double> Number(std::string_view key, double min, double max,
-                                std::optional<float> fallback = {}) const {
-    const std::string full = Full(key);
-    CHOIR_ASSIGN_OR_RETURN(const float value, file_.GetF32(full, fallback));
-    const auto number = static_cast<double>(value);
-    // Written so that NaN fails.
-    if (number >= min && number <= max) return number;
-    return absl::InvalidArgumentError(
-        fmt::format("{} is {}, must be from {} to {}", full, value, min, max));
-  }
-
-  [[nodiscard]] std::string Full(std::string_view key) const {
-    return fmt::format("{}.{}", architecture_, key);
-  }
-
- private:
-  const GgufFile& file_;
-  std::string_view architecture_;
-};
 
 absl::Status ReadHeads(const KeyReader& keys, ModelSpec& spec) {
   CHOIR_ASSIGN_OR_RETURN(spec.num_heads, keys.Size("attention.head_count", kMaxWidth));
@@ -75,7 +39,7 @@ absl::Status ReadHeads(const KeyReader& keys, ModelSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status ReadRope(const GgufFile& file, const KeyReader& keys, ModelSpec& spec) {
+absl::Status ReadRope(const KeyReader& keys, ModelSpec& spec) {
   CHOIR_ASSIGN_OR_RETURN(
       spec.rope_dims,
       keys.Size("rope.dimension_count", static_cast<uint32_t>(spec.head_size), spec.head_size));
@@ -84,8 +48,7 @@ absl::Status ReadRope(const GgufFile& file, const KeyReader& keys, ModelSpec& sp
         fmt::format("{} is {}, must be even", keys.Full("rope.dimension_count"), spec.rope_dims));
   }
   CHOIR_ASSIGN_OR_RETURN(const double base, keys.Number("rope.freq_base", 1, 1e12, 10000.0f));
-  CHOIR_ASSIGN_OR_RETURN(const std::string_view scaling,
-                         file.GetString(keys.Full("rope.scaling.type"), "none"));
+  CHOIR_ASSIGN_OR_RETURN(const std::string_view scaling, keys.String("rope.scaling.type", "none"));
   CHOIR_ASSIGN_OR_RETURN(const double factor, keys.Number("rope.scaling.factor", 1e-3, 1e6, 1.0f));
   if (scaling != "none" && scaling != "linear") {
     return absl::UnimplementedError(fmt::format("{} is \"{}\"; this build knows none and linear",
@@ -107,10 +70,14 @@ absl::Status ReadCommon(const GgufFile& file, ModelSpec& spec) {
   CHOIR_ASSIGN_OR_RETURN(spec.context_length, keys.Size("context_length", kMaxContext));
   CHOIR_ASSIGN_OR_RETURN(spec.rms_eps, keys.Number("attention.layer_norm_rms_epsilon", 0, 1));
   CHOIR_RETURN_IF_ERROR(ReadHeads(keys, spec));
-  return ReadRope(file, keys, spec);
+  return ReadRope(keys, spec);
 }
 
 }  // namespace
+
+std::string LayerTensorName(int64_t layer, std::string_view name) {
+  return fmt::format("blk.{}.{}", layer, name);
+}
 
 std::string LayerWeightName(int64_t layer, std::string_view part) {
   return fmt::format("blk.{}.{}.weight", layer, part);

@@ -63,6 +63,8 @@ struct ModelSpec {
 // tensor that is missing, out of range or of the wrong shape.
 absl::StatusOr<ModelSpec> ReadModelSpec(const GgufFile& file);
 
+// "blk.3.attn_q.bias" from (3, "attn_q.bias").
+std::string LayerTensorName(int64_t layer, std::string_view name);
 // "blk.3.attn_q.weight" from (3, "attn_q").
 std::string LayerWeightName(int64_t layer, std::string_view part);
 

@@ -1,10 +1,13 @@
 #include "engine/model/model_tensors.h"
 
+#include <cmath>
+#include <cstring>
 #include <set>
 #include <string>
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "engine/quant/weight_format.h"
 
@@ -18,6 +21,9 @@ constexpr std::string_view kRopeFactors = "rope_freqs.weight";
 
 // Token ids are i32, and no vocabulary in use has more than a few hundred thousand.
 constexpr uint64_t kMaxVocabulary = uint64_t{1} << 24;
+
+// What the op `scale` takes; real factors are below 100.
+constexpr double kMaxFactor = 1e6;
 
 std::vector<NeededTensor> NeededTensors(const Architecture& architecture, const ModelSpec& spec) {
   std::vector<NeededTensor> needed = {
@@ -38,6 +44,7 @@ std::vector<NeededTensor> NeededTensors(const Architecture& architecture, const 
 }
 
 absl::Status CheckTensor(const GgufFile& file, const NeededTensor& needed) {
+  if (needed.is_optional_factor && file.FindTensor(needed.name) == nullptr) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(const GgufTensor* tensor, file.GetTensor(needed.name));
   CHOIR_ASSIGN_OR_RETURN(const TensorDesc desc, WeightDesc(*tensor));
   const uint32_t axes = needed.is_vector ? 1 : 2;
@@ -52,6 +59,7 @@ absl::Status CheckTensor(const GgufFile& file, const NeededTensor& needed) {
     return absl::UnimplementedError(fmt::format("tensor {} has format {}; vectors must be F32",
                                                 needed.name, desc.format->name));
   }
+  if (needed.is_optional_factor) return FactorOf(*tensor).status();
   return absl::OkStatus();
 }
 
@@ -71,6 +79,17 @@ absl::Status ReadTensorChoices(const GgufFile& file, ModelSpec& spec) {
   spec.tied_output = file.FindTensor(kOutput) == nullptr;
   spec.rope_factors = file.FindTensor(kRopeFactors) != nullptr;
   return absl::OkStatus();
+}
+
+absl::StatusOr<double> FactorOf(const GgufTensor& tensor) {
+  float value = 0;
+  CHOIR_CHECK(tensor.bytes.size() == sizeof(value));
+  std::memcpy(&value, tensor.bytes.data(), sizeof(value));
+  const auto factor = static_cast<double>(value);
+  // Written so that NaN fails.
+  if (std::abs(factor) <= kMaxFactor) return factor;
+  return absl::InvalidArgumentError(
+      fmt::format("tensor {} is {}; a factor lies within {}", tensor.name, value, kMaxFactor));
 }
 
 absl::Status CheckTensors(const GgufFile& file, const Architecture& architecture,

@@ -5,6 +5,7 @@
 // file's reasons.
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 #include "engine/gguf/gguf_file.h"
 #include "engine/model/architecture.h"
@@ -20,6 +21,9 @@ absl::Status ReadTensorChoices(const GgufFile& file, ModelSpec& spec);
 // (UNIMPLEMENTED: the file describes another network, say one with biases).
 absl::Status CheckTensors(const GgufFile& file, const Architecture& architecture,
                           const ModelSpec& spec);
+
+// The number that an optional factor's tensor holds. INVALID_ARGUMENT if it is none to multiply by.
+absl::StatusOr<double> FactorOf(const GgufTensor& tensor);
 
 }  // namespace choir::engine
 

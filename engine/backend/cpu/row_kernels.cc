@@ -1,4 +1,4 @@
-// Kernels that move rows: add, embed, gather_rows, kv_append.
+// Kernels that move rows: embed, gather_rows, kv_append.
 
 #include <cstring>
 
@@ -10,21 +10,6 @@
 
 namespace choir::engine {
 namespace {
-
-constexpr int64_t kElementsPerTask = 16384;
-
-absl::StatusOr<CpuProgram> PrepareAdd(const CpuCall& call, CpuCompiler& /*compiler*/) {
-  const float* const a = call.inputs[0].f32();
-  const float* const b = call.inputs[1].f32();
-  float* const out = call.outputs[0].f32();
-  const int64_t count = call.outputs[0].desc.shape.NumElements();
-  return [=](CpuRun& run) {
-    run.ParallelRanges(count, kElementsPerTask, [&](int64_t begin, int64_t end, int) {
-      AddVectors(a + begin, b + begin, out + begin, static_cast<size_t>(end - begin));
-    });
-    return absl::OkStatus();
-  };
-}
 
 absl::Status CheckRows(const int32_t* rows, int64_t count, int64_t limit) {
   for (int64_t i = 0; i < count; ++i) {
@@ -85,7 +70,6 @@ absl::StatusOr<CpuProgram> PrepareKvAppend(const CpuCall& call, CpuCompiler& /*c
 
 }  // namespace
 
-const CpuKernel kAddCpuKernel = {PrepareAdd};
 const CpuKernel kEmbedCpuKernel = {PrepareEmbed};
 const CpuKernel kGatherRowsCpuKernel = {PrepareGatherRows};
 const CpuKernel kKvAppendCpuKernel = {PrepareKvAppend};

@@ -1,0 +1,22 @@
+#include "engine/backend/vulkan/kernel.h"
+
+namespace choir::engine::vulkan {
+namespace {
+
+absl::Status Record(KernelContext& context) {
+  const int64_t count = context.Output(0).desc.shape.NumElements();
+  return context.Shader("scale")
+      .Read(context.Input(0))
+      .Write(context.Output(0))
+      .Push(count)
+      .Push(static_cast<float>(context.attrs().Float("factor")))
+      .FlatGroups(count)
+      .Work(static_cast<double>(count))
+      .Emit();
+}
+
+}  // namespace
+
+const VulkanKernel kScaleVulkanKernel = {Record};
+
+}  // namespace choir::engine::vulkan
