@@ -1,12 +1,14 @@
 #include "cli/data_options.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/failure.h"
+#include "engine/chat/chat_template.h"
 #include "engine/train/dataset.h"
 
 namespace choir::cli {
@@ -52,12 +54,26 @@ void AddDataOptions(CLI::App& app, DataOptions& options) {
       ->type_name("WHAT")
       ->capture_default_str()
       ->group(kGroup);
+  AddChatTemplateOption(app, options.chat_template);
   app.add_flag("--eos,!--no-eos", options.append_eos,
                fmt::format("EOS after each packed document, predicted too (default {})",
                            options.append_eos ? "on" : "off"))
       ->group(kGroup);
   app.add_flag("--skip-bad-lines", options.skip_bad_lines,
                "Leave out lines that cannot be read, instead of stopping")
+      ->group(kGroup);
+}
+
+void AddChatTemplateOption(CLI::App& app, std::string& family) {
+  std::vector<std::string> names = engine::ChatFamilyNames();
+  std::string list;
+  for (const std::string& name : names) list += fmt::format("{}{}", list.empty() ? "" : ", ", name);
+  app.add_option(
+         "--chat-template", family,
+         fmt::format("How conversations are written: {}; auto: as the model's file says", list))
+      ->check(OneOf(std::move(names)))
+      ->type_name("NAME")
+      ->capture_default_str()
       ->group(kGroup);
 }
 
@@ -93,6 +109,8 @@ absl::StatusOr<engine::TrainingData> LoadData(const std::string& what, const std
   data_options.shuffle = Shuffles(options, use);
   data_options.keep_tail = use == DataUse::kEvaluation;
   data_options.seed = seed;
+  data_options.chat_formatter =
+      engine::MakeChatFormatter(model.file(), model.tokenizer(), options.chat_template);
   auto data = engine::PrepareTrainingData(*examples, model.tokenizer(), data_options);
   if (!data.ok()) return BadInput(what, path, data.status());
   if (data_options.context_tokens > model.spec().context_length) {

@@ -21,13 +21,16 @@ struct DataOptions {
   std::string packing = "packed";
   std::string train_on = "all";
   std::string order = "auto";
+  std::string chat_template = "auto";
   bool append_eos = true;
   bool skip_bad_lines = false;
 };
 inline constexpr int64_t kDefaultContextTokens = 512;
 
-// --ctx, --packing, --train-on, --eos / --no-eos, --skip-bad-lines.
+// --ctx, --packing, --train-on, --chat-template, --eos / --no-eos, --skip-bad-lines.
 void AddDataOptions(CLI::App& app, DataOptions& options);
+// --chat-template alone.
+void AddChatTemplateOption(CLI::App& app, std::string& family);
 // --order, for training.
 void AddOrderOption(CLI::App& app, DataOptions& options);
 

@@ -24,8 +24,11 @@ class DocumentBuilder {
                            tokenizer_.Encode(text, {.add_special = false,
                                                     .parse_special = parse_special,
                                                     .continuation = has_text_}));
-    has_text_ = has_text_ || !text.empty();
     for (const int32_t id : ids) AppendToken(id, in_loss);
+    if (ids.empty()) return absl::OkStatus();
+    // After a control token a text begins anew, as it does within one text.
+    CHOIR_ASSIGN_OR_RETURN(const std::string last, tokenizer_.Piece(ids.back()));
+    has_text_ = !last.empty();
     return absl::OkStatus();
   }
 

@@ -15,6 +15,7 @@
 #include "base/failpoint.h"
 #include "base/status_macros.h"
 #include "engine/backend/registry.h"
+#include "engine/chat/chat_template.h"
 #include "engine/lora/factors.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/model/device_model.h"
@@ -78,6 +79,7 @@ absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Mode
   options.context_tokens = job.context_tokens;
   options.shuffle = options.packing == engine::Packing::kPacked;
   options.seed = job.seed;
+  options.chat_formatter = engine::MakeChatFormatter(model.file(), model.tokenizer());
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
                          engine::PrepareTrainingData(examples, model.tokenizer(), options));
   engine::SkipMicroBatches(data.packer, job.skip_micro_batches);

@@ -47,6 +47,7 @@ std::string VocabularyBuilder::Build() const {
   writer.SetString("general.architecture", "llama");
   writer.SetString("tokenizer.ggml.model", model);
   if (!pre.empty()) writer.SetString("tokenizer.ggml.pre", pre);
+  if (!chat_template.empty()) writer.SetString("tokenizer.chat_template", chat_template);
   if (model == "gpt2") writer.SetStringArray("tokenizer.ggml.merges", merges);
   writer.SetStringArray("tokenizer.ggml.tokens", tokens);
   writer.SetF32Array("tokenizer.ggml.scores", scores);

@@ -22,6 +22,7 @@ struct VocabularyBuilder {
   std::string model = "llama";
   std::string pre{};                  // empty: not in the file
   std::vector<std::string> merges{};  // "left right"; in the file if the model is "gpt2"
+  std::string chat_template{};        // empty: not in the file
   std::vector<std::string> tokens;
   std::vector<float> scores;
   std::vector<int32_t> types;
