@@ -171,6 +171,18 @@ TEST_F(ModelTest, ChecksTokens) {
   EXPECT_FALSE(model.CheckTokens(std::vector<int32_t>{last + 1}).ok());
 }
 
+TEST_F(ModelTest, WithoutAKnownTokenizerTheNetworkStillOpens) {
+  TinyLlamaBuilder builder;
+  builder.string_keys["tokenizer.ggml.model"] = "unigram";
+  const Model model = Open(builder);
+  EXPECT_EQ(model.tokenizer().vocabulary_size(), model.spec().vocabulary);
+  const absl::Status status = model.tokenizer().Encode("hello").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("unigram"));
+  EXPECT_FALSE(model.tokenizer().Piece(0).ok());
+  EXPECT_FALSE(model.tokenizer().IsEndOfGeneration(0));
+}
+
 TEST_F(ModelTest, OpenNamesThePath) {
   const std::string path = dir_.path() + "/broken.gguf";
   ASSERT_TRUE(AtomicWriteFile(path, "GGUFxxxx").ok());

@@ -51,14 +51,15 @@ std::vector<float> DrawWeights(const std::vector<uint64_t>& dims, SeededRng& rng
 }
 
 void SetMetadata(const TinyLlamaBuilder& model, engine::GgufWriter& writer) {
-  writer.SetString("general.architecture", "llama");
-  writer.SetU32("llama.block_count", model.layers);
-  writer.SetU32("llama.embedding_length", model.channels);
-  writer.SetU32("llama.attention.head_count", model.heads);
-  writer.SetU32("llama.attention.head_count_kv", model.kv_heads);
-  writer.SetU32("llama.feed_forward_length", model.feed_forward);
-  writer.SetU32("llama.context_length", model.context);
-  writer.SetF32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  const auto own = [&model](const char* name) { return model.architecture + "." + name; };
+  writer.SetString("general.architecture", model.architecture);
+  writer.SetU32(own("block_count"), model.layers);
+  writer.SetU32(own("embedding_length"), model.channels);
+  writer.SetU32(own("attention.head_count"), model.heads);
+  writer.SetU32(own("attention.head_count_kv"), model.kv_heads);
+  writer.SetU32(own("feed_forward_length"), model.feed_forward);
+  writer.SetU32(own("context_length"), model.context);
+  writer.SetF32(own("attention.layer_norm_rms_epsilon"), 1e-5f);
   for (const auto& [key, value] : model.u32_keys) writer.SetU32(key, value);
   for (const auto& [key, value] : model.f32_keys) writer.SetF32(key, value);
   for (const auto& [key, value] : model.string_keys) writer.SetString(key, value);

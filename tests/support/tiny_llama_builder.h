@@ -11,8 +11,9 @@ namespace choir {
 
 // A small llama with random F32 weights and a vocabulary of bytes, as a GGUF file in memory, for
 // tests that need a whole model without the shared test data. Fields may be changed before Build,
-// also into nonsense.
+// also into nonsense. Relatives of llama differ in `architecture` and in the tensors of `dims`.
 struct TinyLlamaBuilder {
+  std::string architecture = "llama";
   uint32_t layers = 2;
   uint32_t channels = 16;
   uint32_t heads = 4;
