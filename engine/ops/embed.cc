@@ -32,10 +32,11 @@ std::vector<OpExample> Examples() {
   std::vector<OpExample> examples;
   for (const int64_t wanted : {1, 65}) {
     for (const FormatRow& row : FormatRows(wanted)) {
-      examples.push_back({.name = fmt::format("{}_{}", row.format->name, row.cols),
+      const double scale = wanted == 1 ? 1.0 : 8.0;
+      examples.push_back({.name = fmt::format("{}_{}_x{}", row.format->name, row.cols, scale),
                           .inputs = {I32(1, 5), Weight(row.format, 11, row.cols)},
                           .updates = {},
-                          .attrs = {{"scale", wanted == 1 ? 1.0 : 8.0}},
+                          .attrs = {{"scale", scale}},
                           .ints = {ScatteredRow(5, 11)}});
     }
   }

@@ -7,13 +7,20 @@
 // WEIGHT_BINDING must be defined.
 layout(binding = WEIGHT_BINDING, std430) readonly buffer Weights { uint words[]; };
 
-// `byte` is even.
+// `byte` is even, but for LoadU8.
 uint LoadU16(uint byte) { return bitfieldExtract(words[byte >> 2], int(byte & 2u) * 8, 16); }
 uint LoadU32(uint byte) {
   const uint i = byte >> 2;
   const uint low = words[i];
   return (byte & 2u) == 0u ? low : (low >> 16) | (words[i + 1u] << 16);
 }
+uint LoadU8(uint byte) { return bitfieldExtract(words[byte >> 2], int(byte & 3u) * 8, 8); }
+float LoadF16(uint byte) { return unpackHalf2x16(LoadU16(byte)).x; }
+// The four bytes of a word, the lowest first; its four lowest bits.
+vec4 BytesOf(uint word) {
+  return vec4(word & 255u, word >> 8 & 255u, word >> 16 & 255u, word >> 24);
+}
+vec4 BitsOf(uint word) { return vec4(word & 1u, word >> 1 & 1u, word >> 2 & 1u, word >> 3 & 1u); }
 
 #include "quant_block.glsl"
 
