@@ -8,11 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/status_macros.h"
 #include "engine/backend/registry.h"
 #include "engine/infer/evaluator.h"
 #include "engine/infer/generator.h"
@@ -98,20 +100,41 @@ class ReferenceTest : public ::testing::TestWithParam<const char*> {
     return loaded;
   }
 
-  // The records of reference/logits.json for the architectures that this build knows.
-  static std::vector<nlohmann::json> Records(const std::string& dir) {
-    std::vector<nlohmann::json> records;
-    for (const auto& record : ReadJson(dir + "/reference/logits.json")) {
-      if (record["arch"] == "llama") records.push_back(record);
+  // One for each model.
+  static nlohmann::json Records(const std::string& dir) {
+    return ReadJson(dir + "/reference/logits.json");
+  }
+
+  // A stored adapter with its model.
+  struct AdapterCase {
+    nlohmann::json record;
+    std::string folder;
+    Loaded loaded;
+    Adapter adapter;
+  };
+  static void ForEachAdapter(const std::string& dir,
+                             absl::FunctionRef<void(const AdapterCase&)> body) {
+    const nlohmann::json records = ReadJson(dir + "/reference/lora.json");
+    EXPECT_EQ(records.size(), 5u);
+    for (const nlohmann::json& record : records) {
+      const std::string model = record["model"];
+      SCOPED_TRACE(model);
+      AdapterCase stored;
+      stored.record = record;
+      stored.folder = dir + "/reference/" + record["dir"].get<std::string>();
+      stored.loaded = Load(dir + "/" + model);
+      auto adapter = ReadGgufAdapter(stored.folder + "/adapter.gguf");
+      ASSERT_TRUE(adapter.ok()) << adapter.status();
+      stored.adapter = *std::move(adapter);
+      body(stored);
     }
-    return records;
   }
 };
 
 INSTANTIATE_TEST_SUITE_P(Backends, ReferenceTest, ::testing::Values("cpu", "vulkan"),
                          [](const auto& test) { return std::string(test.param); });
 
-TEST_P(ReferenceTest, LogitsOfAllFormats) {
+TEST_P(ReferenceTest, LogitsOfAllModels) {
   CHOIR_TEST_DATA_OR_SKIP(dir);
   for (const nlohmann::json& record : Records(dir)) {
     const std::string name = record["model"];
@@ -130,10 +153,10 @@ TEST_P(ReferenceTest, LogitsOfAllFormats) {
   }
 }
 
-TEST_P(ReferenceTest, GreedyTextOfAllFormats) {
+TEST_P(ReferenceTest, GreedyTextOfAllModels) {
   CHOIR_TEST_DATA_OR_SKIP(dir);
   for (const nlohmann::json& record : Records(dir)) {
-    if (!record.contains("greedy48")) continue;  // random weights write no text
+    if (!record.contains("greedy48")) continue;  // of random weights
     const Loaded loaded = Load(dir + "/" + record["model"].get<std::string>());
     const auto expected = record["greedy48"]["ids"].get<std::vector<int32_t>>();
     const auto prompt = record["prompts"][0]["ids"].get<std::vector<int32_t>>();
@@ -152,7 +175,7 @@ TEST_P(ReferenceTest, GreedyTextOfAllFormats) {
   }
 }
 
-TEST_P(ReferenceTest, MeanNllOfAStory) {
+TEST_P(ReferenceTest, MeanNllOfATextOnAllModels) {
   CHOIR_TEST_DATA_OR_SKIP(dir);
   for (const nlohmann::json& record : Records(dir)) {
     const Loaded loaded = Load(dir + "/" + record["model"].get<std::string>());
@@ -176,115 +199,128 @@ TEST_P(ReferenceTest, MeanNllOfAStory) {
   }
 }
 
-TEST_P(ReferenceTest, GradientsOfTheStoredAdapter) {
-  CHOIR_TEST_DATA_OR_SKIP(dir);
-  const nlohmann::json record = ReadJson(dir + "/reference/lora.json")[0];
-  const std::string folder = dir + "/reference/lora/stories260K-f32";
-  const Loaded loaded = Load(dir + "/models/stories260K-f32.gguf");
-  const auto adapter = ReadGgufAdapter(folder + "/adapter.gguf");
-  const auto expected = GgufFile::Open(folder + "/grads.gguf");
-  ASSERT_TRUE(adapter.ok() && expected.ok()) << adapter.status() << expected.status();
-  const auto ids = record["ids"].get<std::vector<int32_t>>();
-  const std::vector<float> weights(ids.size() - 1, 1.0f);
-  const auto result = ComputeGradients(*loaded.model, *loaded.backend, *loaded.weights, *adapter,
-                                       ids, weights, Compute::kF32);
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_NEAR(result->loss, record["loss"].get<double>(), kLossTolerance);
-  ASSERT_EQ(expected->tensors().size(), 2 * result->gradients.pairs.size());
+// The largest difference of a factor, as a share of its largest element.
+double GradientDifference(const Adapter& got, const GgufFile& want) {
+  EXPECT_EQ(want.tensors().size(), 2 * got.pairs.size());
   double worst = 0;
-  for (const LoraPair& pair : result->gradients.pairs) {
+  for (const LoraPair& pair : got.pairs) {
     for (const auto& [suffix, ours] :
          {std::pair(".lora_a", &pair.a), std::pair(".lora_b", &pair.b)}) {
-      const std::vector<float> theirs = FloatsOf(*expected, pair.name + suffix);
+      const std::vector<float> theirs = FloatsOf(want, pair.name + suffix);
       const std::vector<float> zeros(theirs.size());
       worst = std::max(worst, MaxAbsDifference(theirs, *ours) / MaxAbsDifference(theirs, zeros));
     }
   }
-  EXPECT_LE(worst, kRelativeGradientTolerance);
-  fmt::print("{}: largest gradient difference {:.2e} of its tensor's largest\n", GetParam(), worst);
+  return worst;
 }
 
-TEST_P(ReferenceTest, MaskedLossAndItsGradient) {
+TEST_P(ReferenceTest, GradientsOfTheStoredAdapters) {
   CHOIR_TEST_DATA_OR_SKIP(dir);
-  const nlohmann::json record = ReadJson(dir + "/reference/lora.json")[0];
-  const Loaded loaded = Load(dir + "/models/stories260K-f32.gguf");
-  const auto adapter = ReadGgufAdapter(dir + "/reference/lora/stories260K-f32/adapter.gguf");
-  ASSERT_TRUE(adapter.ok()) << adapter.status();
-  const auto result =
-      ComputeGradients(*loaded.model, *loaded.backend, *loaded.weights, *adapter,
-                       record["ids"].get<std::vector<int32_t>>(),
-                       record["masked_weights"].get<std::vector<float>>(), Compute::kF32);
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_NEAR(result->loss, record["loss_masked_first4"].get<double>(), kLossTolerance);
-  double squares = 0;
-  for (const float g : Flatten(result->gradients)) {
-    squares += static_cast<double>(g) * static_cast<double>(g);
-  }
-  const auto expected = record["masked_grad_l2"].get<double>();
-  EXPECT_NEAR(std::sqrt(squares), expected, kRelativeGradientTolerance * expected);
+  ForEachAdapter(dir, [](const AdapterCase& stored) {
+    const auto expected = GgufFile::Open(stored.folder + "/grads.gguf");
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    const auto ids = stored.record["ids"].get<std::vector<int32_t>>();
+    const std::vector<float> weights(ids.size() - 1, 1.0f);
+    const auto result =
+        ComputeGradients(*stored.loaded.model, *stored.loaded.backend, *stored.loaded.weights,
+                         stored.adapter, ids, weights, Compute::kF32);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_NEAR(result->loss, stored.record["loss"].get<double>(), kLossTolerance);
+    const double worst = GradientDifference(result->gradients, *expected);
+    EXPECT_LE(worst, kRelativeGradientTolerance);
+    fmt::print("{} {}: largest gradient difference {:.2e} of its tensor's largest\n", GetParam(),
+               stored.record["model"].get<std::string>(), worst);
+  });
 }
 
-TEST_P(ReferenceTest, LogitsWithTheStoredAdapter) {
+TEST_P(ReferenceTest, MaskedLossesAndTheirGradients) {
   CHOIR_TEST_DATA_OR_SKIP(dir);
-  const nlohmann::json record = ReadJson(dir + "/reference/lora.json")[0];
-  const std::string folder = dir + "/reference/lora/stories260K-f32";
-  const Loaded loaded = Load(dir + "/models/stories260K-f32.gguf");
-  const auto adapter = ReadGgufAdapter(folder + "/adapter.gguf");
-  ASSERT_TRUE(adapter.ok()) << adapter.status();
-  auto on_device = DeviceAdapter::Create(*loaded.backend, LayoutOf(*adapter), false);
-  ASSERT_TRUE(on_device.ok()) << on_device.status();
-  ASSERT_TRUE(on_device->Write(AdapterPart::kParameters, Flatten(*adapter)).ok());
-  const auto logits = ComputeLogits(*loaded.model, *loaded.backend, *loaded.weights, &*on_device,
-                                    record["ids"].get<std::vector<int32_t>>(), Compute::kF32);
-  ASSERT_TRUE(logits.ok()) << logits.status();
-  const double worst = MaxAbsDifference(*logits, ReadFloats(folder + "/logits.f32"));
-  EXPECT_LE(worst, kLogitTolerance);
-  fmt::print("{}: largest logit difference with an adapter {:.2e}\n", GetParam(), worst);
+  ForEachAdapter(dir, [](const AdapterCase& stored) {
+    const auto result =
+        ComputeGradients(*stored.loaded.model, *stored.loaded.backend, *stored.loaded.weights,
+                         stored.adapter, stored.record["ids"].get<std::vector<int32_t>>(),
+                         stored.record["masked_weights"].get<std::vector<float>>(), Compute::kF32);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_NEAR(result->loss, stored.record["loss_masked_first4"].get<double>(), kLossTolerance);
+    double squares = 0;
+    for (const float g : Flatten(result->gradients)) {
+      squares += static_cast<double>(g) * static_cast<double>(g);
+    }
+    const auto expected = stored.record["masked_grad_l2"].get<double>();
+    EXPECT_NEAR(std::sqrt(squares), expected, kRelativeGradientTolerance * expected);
+  });
 }
 
-TEST_P(ReferenceTest, TwentyAdamWSteps) {
+TEST_P(ReferenceTest, LogitsWithTheStoredAdapters) {
   CHOIR_TEST_DATA_OR_SKIP(dir);
-  const nlohmann::json trajectory = ReadJson(dir + "/reference/lora.json")[0]["trajectory"];
-  const std::string folder = dir + "/reference/lora/stories260K-f32";
-  const Loaded loaded = Load(dir + "/models/stories260K-f32.gguf");
-  const auto start = ReadGgufAdapter(folder + "/train_init.gguf");
-  const auto final_adapter = ReadGgufAdapter(folder + "/train_final.gguf");
-  ASSERT_TRUE(start.ok() && final_adapter.ok()) << start.status() << final_adapter.status();
-  const auto tokens = trajectory["tokens"].get<std::vector<int32_t>>();
-  auto windows = CutWindows(tokens, 1, 64, false);
-  ASSERT_TRUE(windows.ok()) << windows.status();
-  auto data = PackDocuments(*std::move(windows), {.context_tokens = 64, .shuffle = false});
-  ASSERT_TRUE(data.ok()) << data.status();
+  ForEachAdapter(dir, [](const AdapterCase& stored) {
+    auto on_device = DeviceAdapter::Create(*stored.loaded.backend, LayoutOf(stored.adapter), false);
+    ASSERT_TRUE(on_device.ok()) << on_device.status();
+    ASSERT_TRUE(on_device->Write(AdapterPart::kParameters, Flatten(stored.adapter)).ok());
+    const auto logits =
+        ComputeLogits(*stored.loaded.model, *stored.loaded.backend, *stored.loaded.weights,
+                      &*on_device, stored.record["ids"].get<std::vector<int32_t>>(), Compute::kF32);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    const double worst = MaxAbsDifference(*logits, ReadFloats(stored.folder + "/logits.f32"));
+    EXPECT_LE(worst, kLogitTolerance);
+    fmt::print("{} {}: largest logit difference with an adapter {:.2e}\n", GetParam(),
+               stored.record["model"].get<std::string>(), worst);
+  });
+}
+
+// Trains as the reference did; the losses of all steps go to `losses`.
+absl::StatusOr<Adapter> TrainTrajectory(const Loaded& loaded, const Adapter& start,
+                                        const std::vector<int32_t>& tokens,
+                                        std::vector<double>& losses) {
+  CHOIR_ASSIGN_OR_RETURN(auto windows, CutWindows(tokens, 1, 64, false));
+  CHOIR_ASSIGN_OR_RETURN(TrainingData data, PackDocuments(std::move(windows), {.context_tokens = 64,
+                                                                               .shuffle = false}));
   TrainConfig config;
   config.steps = 20;
   config.context_tokens = 64;
   config.schedule.peak = 1e-3;
   config.adamw.weight_decay = 0.01;
   config.compute = Compute::kF32;
-  auto trainer = Trainer::Create({*loaded.model, {}, *loaded.backend, *loaded.weights, *start},
-                                 config, *std::move(data));
-  ASSERT_TRUE(trainer.ok()) << trainer.status();
-  std::vector<double> losses;
+  CHOIR_ASSIGN_OR_RETURN(
+      const auto trainer,
+      Trainer::Create({*loaded.model, {}, *loaded.backend, *loaded.weights, start}, config,
+                      std::move(data)));
   const SystemClock clock;
-  const absl::Status run = (*trainer)->Run(
+  CHOIR_RETURN_IF_ERROR(trainer->Run(
       {.on_step = [&losses](const StepReport& report) { losses.push_back(report.loss); }}, {},
-      clock);
-  ASSERT_TRUE(run.ok()) << run;
-  const auto expected = trajectory["losses"].get<std::vector<double>>();
-  ASSERT_EQ(losses.size(), expected.size());
-  double worst = 0;
-  for (size_t i = 0; i < losses.size(); ++i) {
-    EXPECT_NEAR(losses[i], expected[i], kLossTolerance) << "step " << i + 1;
-    worst = std::max(worst, std::abs(losses[i] - expected[i]));
-  }
-  const auto trained = (*trainer)->CurrentAdapter();
-  ASSERT_TRUE(trained.ok()) << trained.status();
-  const double parameters = MaxAbsDifference(Flatten(*trained), Flatten(*final_adapter));
-  // AdamW's first steps move each value by about the rate, whatever its gradient's size: where a
-  // gradient is nearly 0, rounding decides the direction. Measured on the CPU: 4e-7.
-  EXPECT_LE(parameters, 1e-3);
-  fmt::print("{}: losses within {:.1e}, final parameters within {:.1e}\n", GetParam(), worst,
-             parameters);
+      clock));
+  return trainer->CurrentAdapter();
+}
+
+TEST_P(ReferenceTest, TwentyAdamWSteps) {
+  CHOIR_TEST_DATA_OR_SKIP(dir);
+  int trajectories = 0;
+  ForEachAdapter(dir, [&trajectories](const AdapterCase& stored) {
+    if (!stored.record.contains("trajectory")) return;
+    ++trajectories;
+    const nlohmann::json& trajectory = stored.record["trajectory"];
+    const auto start = ReadGgufAdapter(stored.folder + "/train_init.gguf");
+    const auto final_adapter = ReadGgufAdapter(stored.folder + "/train_final.gguf");
+    ASSERT_TRUE(start.ok() && final_adapter.ok()) << start.status() << final_adapter.status();
+    std::vector<double> losses;
+    const auto trained = TrainTrajectory(stored.loaded, *start,
+                                         trajectory["tokens"].get<std::vector<int32_t>>(), losses);
+    ASSERT_TRUE(trained.ok()) << trained.status();
+    const auto expected = trajectory["losses"].get<std::vector<double>>();
+    ASSERT_EQ(losses.size(), expected.size());
+    double worst = 0;
+    for (size_t i = 0; i < losses.size(); ++i) {
+      EXPECT_NEAR(losses[i], expected[i], kLossTolerance) << "step " << i + 1;
+      worst = std::max(worst, std::abs(losses[i] - expected[i]));
+    }
+    const double parameters = MaxAbsDifference(Flatten(*trained), Flatten(*final_adapter));
+    // AdamW's first steps move each value by about the rate, whatever its gradient's size: where a
+    // gradient is nearly 0, rounding decides the direction. Measured on the CPU: 4e-7.
+    EXPECT_LE(parameters, 1e-3);
+    fmt::print("{} {}: losses within {:.1e}, final parameters within {:.1e}\n", GetParam(),
+               stored.record["model"].get<std::string>(), worst, parameters);
+  });
+  EXPECT_EQ(trajectories, 2);
 }
 
 }  // namespace
