@@ -1,5 +1,6 @@
 // `choir run start`: checks a run file, sends what the coordinator lacks, and starts the run.
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -73,10 +74,10 @@ absl::Status Send(const OperatorSession& session, const std::string& path, const
   std::optional<ProgressBar> bar;
   return session.UploadFile(path, digest, [&](uint64_t done, uint64_t total) {
     if (!bar.has_value()) {
-      bar.emplace(environment.output, environment.clock, label, static_cast<int64_t>(total));
+      bar.emplace(environment.output, environment.clock, label, 100);
     }
-    bar->Update(static_cast<int64_t>(done),
-                fmt::format("{} of {}", HumaneBytes(done), HumaneBytes(total)));
+    bar->Update(static_cast<int64_t>(100 * done / std::max<uint64_t>(total, 1)),
+                fmt::format("% of {}", HumaneBytes(total)));
   });
 }
 

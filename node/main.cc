@@ -20,6 +20,7 @@
 #include "node/policy/owner_policy.h"
 #include "node/task/node_daemon.h"
 #include "node/worker/worker.h"
+#include "proto/rpc/grpc_log.h"
 #include <CLI/CLI.hpp>
 
 namespace choir::node {
@@ -96,6 +97,7 @@ int Main(int argc, char** argv) {
   // The worker shares the program, so that daemon and worker are always of one version.
   if (argc == 3 && std::string_view(argv[1]) == "worker") return RunWorker(argv[2]);
 
+  rpc::QuietGrpcLog();
   CLI::App app("choird " CHOIR_VERSION ": trains LoRA adapters on this device for its federation");
   app.footer(kExamples);
   app.set_version_flag("--version", CHOIR_VERSION);
