@@ -19,6 +19,7 @@
 #include "base/status_macros.h"
 #include "coordinator/blob/blob_store.h"
 #include "coordinator/service/coordinator.h"
+#include "coordinator/service/federation.h"
 #include "coordinator/service/services.h"
 #include "coordinator/store/store.h"
 #include "proto/rpc/credentials.h"
