@@ -15,6 +15,7 @@
 #include "node/policy/device_conditions.h"
 #include "node/task/adapter_library.h"
 #include "node/task/ledger.h"
+#include "node/task/round_counter.h"
 #include "node/task/round_runner.h"
 #include "node/task/task_check.h"
 #include "secure-agg/core/abort_reason.h"
@@ -196,6 +197,8 @@ absl::Status NodeDaemon::CheckIn() {
 absl::Status NodeDaemon::Run() {
   CHOIR_RETURN_IF_ERROR(MakeDirectories(parts_.home.Models(), 0700));
   CHOIR_RETURN_IF_ERROR(MakeDirectories(parts_.home.Adapters(), 0700));
+  // Without it this node could be led into an old session: better not to work at all.
+  CHOIR_RETURN_IF_ERROR(ReadRoundCounter(parts_.home.RoundCounter()).status());
   // A stop must end a long poll, too.
   std::thread watcher([this] {
     while (!parts_.board.stop_requested()) parts_.board.WaitForWish(absl::Hours(1));
@@ -210,8 +213,8 @@ absl::Status NodeDaemon::Run() {
 absl::Status NodeDaemon::Loop() {
   absl::Duration pause = kFirstRetry;
   while (!parts_.board.stop_requested()) {
-    const absl::Status status = Turn();
-    if (absl::IsDataLoss(status)) return status;
+    CHOIR_ASSIGN_OR_RETURN(const std::optional<v1::CheckInResponse::Task> work, work_.Load());
+    const absl::Status status = work.has_value() ? Work(*work) : LookForWork();
     if (status.ok()) {
       pause = kFirstRetry;
       continue;
@@ -229,10 +232,7 @@ absl::Status NodeDaemon::Loop() {
   return absl::OkStatus();
 }
 
-// The work in hand, or a check-in for some.
-absl::Status NodeDaemon::Turn() {
-  CHOIR_ASSIGN_OR_RETURN(const std::optional<v1::CheckInResponse::Task> work, work_.Load());
-  if (work.has_value()) return Work(*work);
+absl::Status NodeDaemon::LookForWork() {
   const absl::Status allowed = AllowedNow();
   if (allowed.ok()) return CheckIn();
   parts_.board.Update([&allowed](NodeStatus& board) {

@@ -42,7 +42,7 @@ class NodeDaemon {
 
  private:
   absl::Status Loop();
-  absl::Status Turn();
+  absl::Status LookForWork();
   bool Sleep(absl::Duration duration);
   absl::Status AllowedNow();
   absl::Status CheckIn();
