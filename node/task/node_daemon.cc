@@ -161,7 +161,10 @@ absl::Status NodeDaemon::Work(const v1::CheckInResponse::Task& offer) {
   Note(status);
   v1::RoundTask task;
   if (task.ParseFromString(offer.task().body())) KeepUpToDate(task.run_id());
-  return absl::OkStatus();
+  if (status.ok() || absl::IsAborted(status)) return absl::OkStatus();
+  // The same work would be offered at once, and fail again: Loop() waits longer each time.
+  return absl::FailedPreconditionError(
+      fmt::format("the round failed on this node: {}", std::string(status.message())));
 }
 
 absl::Status NodeDaemon::CheckIn() {
