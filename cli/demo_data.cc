@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxFileBytes = uint64_t{256} << 20;
 constexpr size_t kHoldOutEvery = 10;
 constexpr size_t kMaxHeldOut = 40;
-constexpr size_t kMinPromptBytes = 12;
-constexpr size_t kMaxPromptBytes = 120;
+constexpr size_t kMinPromptBytes = 32;
+constexpr size_t kMaxPromptBytes = 160;
 
 void Append(Records& to, Records from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));

@@ -94,9 +94,9 @@ TEST(HoldOutTest, KeepsEveryTenthBackAndAtLeastOne) {
 }
 
 TEST(PromptOfTest, FirstSentenceOrPrompt) {
-  EXPECT_EQ(PromptOf(R"({"text":"Watch report, two o'clock. All quiet."})"),
-            "Watch report, two o'clock.");
-  EXPECT_EQ(PromptOf(R"({"text":"No. 12, mill lane. Quiet."})"), "No. 12, mill lane.");
+  EXPECT_EQ(
+      PromptOf(R"({"text":"Watch report, two o'clock. All quiet at the gate. Signed, Bram."})"),
+      "Watch report, two o'clock. All quiet at the gate.");
   EXPECT_EQ(PromptOf(R"({"prompt":"Who goes there?","completion":"I"})"), "Who goes there?");
   EXPECT_EQ(PromptOf(R"({"text":"no stop"})"), "no stop");
   EXPECT_LE(PromptOf(R"({"text":")" + std::string(500, 'x') + R"("})").size(), 500u);
