@@ -122,18 +122,19 @@ void Introduce(Demo& demo) {
   for (const DemoTexts& texts : demo.setup.texts) {
     name_columns = std::max(name_columns, texts.name.size());
   }
-  Tell(demo, fmt::format("A federation on this machine: a coordinator and {} nodes, each a process "
-                         "of its own,\nmTLS between them, every update masked. In {}",
-                         demo.setup.texts.size(), demo.folder));
+  Tell(demo, fmt::format("A federation in {}:", demo.folder));
+  Tell(demo, fmt::format("a coordinator and {} nodes, each a process of its own, with mTLS between "
+                         "them,\nand every update masked. Each node has texts of its own:",
+                         demo.setup.texts.size()));
   for (const DemoTexts& texts : demo.setup.texts) {
-    Tell(demo, fmt::format("  {:<{}}  {} records of its own, {} held out to measure with",
+    Tell(demo, fmt::format("  {:<{}}  {:>4} records to learn from, {} held out to measure with",
                            texts.name, name_columns, texts.train.size(), texts.held_out.size()));
   }
   Tell(demo,
-       fmt::format("A node's smallest cohort is 8 unless its owner lowers it. The demo lowers "
-                   "it to {}, in every\nnode.toml and in the federation's manifest.",
+       fmt::format("The smallest cohort is 8 by default; with so few nodes the demo lowers it "
+                   "to {},\nin every node.toml and in the federation's manifest.",
                    DemoFederation::kMinCohort));
-  Tell(demo, fmt::format("{} rounds of {}, {} steps a node and round, LoRA rank {}.\n",
+  Tell(demo, fmt::format("{} rounds of {}; {} steps a node and round; LoRA rank {}.\n",
                          options.rounds, options.strategy, options.steps, options.rank));
 }
 
@@ -156,7 +157,7 @@ absl::Status TellRounds(const v1::RunStatus& run, uint64_t& told, DemoScreen& sc
     if (!published) {
       return absl::AbortedError(fmt::format("round {} {}", round.round(), RoundLine(round)));
     }
-    screen.Say(fmt::format("round {}  {}", round.round(), RoundLine(round)));
+    screen.Say(DemoRoundLine(round));
   }
   return absl::OkStatus();
 }
@@ -176,7 +177,8 @@ absl::StatusOr<v1::RunStatus> FollowRounds(Demo& demo, DemoFederation& federatio
       return run;
     }
     screen.Show(ViewOf(demo, federation, run));
-    if (InterruptRequested()) return absl::CancelledError("interrupted");
+    if (InterruptRequested())
+      return absl::CancelledError("the demo and all its programs are stopped");
     absl::SleepFor(kPoll);
   }
 }
@@ -197,7 +199,8 @@ absl::Status AwaitPulls(Demo& demo, DemoFederation& federation, uint64_t version
           "{} still has adapter version {}, not {}{}", late->view.name, late->adapter_version,
           version, late->last_problem.empty() ? "" : ": " + late->last_problem));
     }
-    if (InterruptRequested()) return absl::CancelledError("interrupted");
+    if (InterruptRequested())
+      return absl::CancelledError("the demo and all its programs are stopped");
     absl::SleepFor(kPoll);
   }
 }
@@ -231,6 +234,7 @@ absl::StatusOr<DemoResult> Perform(Demo& demo) {
   CHOIR_ASSIGN_OR_RETURN(result.run, FollowRounds(demo, *federation));
   CHOIR_RETURN_IF_ERROR(AwaitPulls(demo, *federation, result.run.adapter_version()));
   result.rounds = clock.Now() - demo.begin - result.setup;
+  Tell(demo, "Measuring each node's held-out texts, before and after...");
   federation->Stop();
   DemoMeasurement what;
   what.device.backend = demo.options.backend;
@@ -250,25 +254,15 @@ absl::StatusOr<DemoResult> Perform(Demo& demo) {
   return result;
 }
 
-void PrintSamples(const std::vector<DemoNodeResult>& nodes, Output& output) {
-  for (const DemoNodeResult& node : nodes) {
-    if (node.prompt.empty()) continue;
-    output.Line("");
-    output.Line(fmt::format("{}: {}", node.name, output.Styled(Style::kBold, node.prompt)));
-    output.Line(fmt::format("  before  {}", node.text_before));
-    output.Line(fmt::format("  after   {}", node.text_after));
-  }
-}
-
 void Report(const Demo& demo, const DemoResult& result) {
   Output& output = demo.environment.output;
   output.Json(DemoJson(result));
   output.Line("");
-  output.Line(
-      "Held-out NLL (nats a token) of the base model, and with the adapter that each node "
-      "pulled:");
+  output.Line("Held-out NLL, nats a token: the base model, and the adapter each node pulled");
   output.Line(DemoTable(result.nodes));
-  PrintSamples(result.nodes, output);
+  for (const DemoNodeResult& node : result.nodes) {
+    if (!node.prompt.empty()) output.Line("\n" + DemoSample(node));
+  }
   output.Line("");
   output.Line(fmt::format("{} in all: {} to found, enrol and start, {} for {} rounds.",
                           HumaneDuration(result.total), HumaneDuration(result.setup),

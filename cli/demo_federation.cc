@@ -130,7 +130,8 @@ absl::StatusOr<std::unique_ptr<DemoFederation>> DemoFederation::Start(
   CHOIR_RETURN_IF_ERROR(Found(options.folder, environment.clock.Now(), random));
   CHOIR_RETURN_IF_ERROR(federation->StartCoordinator(options));
   for (const DemoTexts& texts : options.texts) {
-    if (InterruptRequested()) return absl::CancelledError("interrupted");
+    if (InterruptRequested())
+      return absl::CancelledError("the demo and all its programs are stopped");
     CHOIR_RETURN_IF_ERROR(federation->EnrolNode(options, texts, environment));
   }
   for (const Node& node : federation->nodes_) {
@@ -158,7 +159,8 @@ absl::Status DemoFederation::StartCoordinator(const DemoFederationOptions& optio
   const absl::Time deadline = absl::Now() + kStartPatience;
   while (!fs::exists(endpoints)) {
     CHOIR_RETURN_IF_ERROR(CheckRunning());
-    if (InterruptRequested()) return absl::CancelledError("interrupted");
+    if (InterruptRequested())
+      return absl::CancelledError("the demo and all its programs are stopped");
     if (absl::Now() > deadline) {
       return absl::DeadlineExceededError(
           fmt::format("choir-coordinator does not listen after {}; its log: {}/coordinator.log",

@@ -10,6 +10,8 @@
 namespace choir::cli {
 namespace {
 
+constexpr size_t kTextColumns = 78;
+
 DemoNodeResult MeanOf(const std::vector<DemoNodeResult>& nodes) {
   DemoNodeResult mean;
   mean.name = "mean";
@@ -32,6 +34,21 @@ absl::Status JudgeDemo(const std::vector<DemoNodeResult>& nodes) {
   if (worse.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       fmt::format("the held-out NLL did not fall on every node: {}", worse));
+}
+
+std::string DemoRoundLine(const v1::RoundStatus& round) {
+  return fmt::format(
+      "round {}  train loss {:.3f}  {} tokens  {} received, masked  {}", round.round(),
+      round.mean_train_loss(), HumaneCount(static_cast<int64_t>(round.trained_tokens())),
+      HumaneBytes(round.received_bytes()),
+      HumaneDuration(absl::Milliseconds(round.ended_unix_ms() - round.started_unix_ms())));
+}
+
+std::string DemoSample(const DemoNodeResult& node) {
+  const std::string heading = node.name + "  ";
+  return fmt::format("{}\n{}\n{}", HangingParagraph(heading, node.prompt + " ...", kTextColumns),
+                     HangingParagraph("  before  ", node.text_before, kTextColumns),
+                     HangingParagraph("  after   ", node.text_after, kTextColumns));
 }
 
 std::string DemoTable(const std::vector<DemoNodeResult>& nodes) {

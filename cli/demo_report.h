@@ -61,8 +61,12 @@ absl::StatusOr<std::vector<DemoNodeResult>> MeasureDemo(const DemoMeasurement& w
 // the nodes that do not.
 absl::Status JudgeDemo(const std::vector<DemoNodeResult>& nodes);
 
+// "round 2  train loss 1.770  18,202 tokens  1.7 MiB received, masked  2.2 s".
+std::string DemoRoundLine(const v1::RoundStatus& round);
 // One line a node, and their mean.
 std::string DemoTable(const std::vector<DemoNodeResult>& nodes);
+// A node's prompt and what the model makes of it, before and after.
+std::string DemoSample(const DemoNodeResult& node);
 nlohmann::json DemoJson(const DemoResult& result);
 
 }  // namespace choir::cli

@@ -177,6 +177,13 @@ TEST(SummariseDemoTest, IsOneLineWithTheNodesThatTrain) {
             " 12 s  round 2: training, 1 at work, 1 ready; night-watch 9/30 loss 3.250");
 }
 
+TEST(HangingParagraphTest, BreaksBetweenWordsUnderTheText) {
+  EXPECT_EQ(HangingParagraph("a  ", "one two  three", 10), "a  one two\n   three");
+  EXPECT_EQ(HangingParagraph("a  ", "éé éé éé", 8), "a  éé éé\n   éé");
+  EXPECT_EQ(HangingParagraph("a  ", "wider-than-all", 8), "a  wider-than-all");
+  EXPECT_EQ(HangingParagraph("a  ", "", 8), "a  ");
+}
+
 TEST(DemoFolderTest, TemporaryOnesGoAndKeptOnesStay) {
   std::string temporary;
   {

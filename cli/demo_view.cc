@@ -66,6 +66,29 @@ std::string SummariseDemo(const DemoView& view) {
   return text;
 }
 
+std::string HangingParagraph(std::string_view heading, std::string_view text, size_t columns) {
+  const size_t indent = DisplayWidth(heading);
+  std::string result(heading);
+  size_t used = indent;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+    if (word.empty()) continue;
+    const size_t width = DisplayWidth(word);
+    if (used > indent && used + 1 + width > columns) {
+      result += '\n' + std::string(indent, ' ');
+      used = indent;
+    }
+    if (used > indent) {
+      result += ' ';
+      ++used;
+    }
+    result += word;
+    used += width;
+  }
+  return result;
+}
+
 void DemoScreen::Show(const DemoView& view) {
   if (output_.quiet()) return;
   if (!output_.err_terminal().is_terminal) {

@@ -38,6 +38,10 @@ std::vector<std::string> RenderDemo(const DemoView& view, int columns, BarStyle 
 // The same on one line, for logs.
 std::string SummariseDemo(const DemoView& view);
 
+// `text` behind `heading`, broken between words so that lines have at most `columns` characters;
+// the lines after the first are indented under the text.
+std::string HangingParagraph(std::string_view heading, std::string_view text, size_t columns);
+
 // Keeps the view at the bottom of the terminal, redrawn in place; lines that stay are written above
 // it. Without a terminal: a line whenever the phase changes, or after some seconds. Nothing with
 // --quiet.
