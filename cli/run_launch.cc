@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "cli/engine_session.h"
 #include "cli/failure.h"
 #include "cli/humane.h"
 #include "cli/progress.h"
@@ -39,18 +40,13 @@ engine::LoraConfig LoraConfigOf(const v1::LoraSpec& spec) {
 // The adapter that the run starts from: the operator's own, or a fresh one.
 absl::StatusOr<engine::Adapter> InitialAdapter(const RunFile& file, const engine::Model& model,
                                                const Digest& model_digest) {
-  const std::vector<engine::LoraTarget> targets = model.LoraTargets();
   if (!file.initial_adapter_path.empty()) {
-    absl::StatusOr<engine::Adapter> adapter = engine::ReadGgufAdapter(file.initial_adapter_path);
-    const absl::Status fits =
-        adapter.ok() ? engine::CheckAdapterFits(*adapter, targets) : adapter.status();
-    if (!fits.ok()) return BadInput("initial adapter", file.initial_adapter_path, fits);
-    return adapter;
+    return ReadAdapterFor(model, file.initial_adapter_path);
   }
   CHOIR_ASSIGN_OR_RETURN(
       engine::Adapter adapter,
-      engine::InitAdapter(LoraConfigOf(file.config.lora()), targets, model.spec().architecture,
-                          file.config.training().seed()));
+      engine::InitAdapter(LoraConfigOf(file.config.lora()), model.LoraTargets(),
+                          model.spec().architecture, file.config.training().seed()));
   adapter.base_model_sha256 = DigestToHex(model_digest);
   return adapter;
 }
