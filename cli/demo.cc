@@ -92,7 +92,10 @@ absl::StatusOr<std::string> RunToml(const Options& options, const DemoFederation
       "target_cohort = {}\n"
       "\n"
       "[pacing]\n"
-      "over_selection = 0   # every node takes part in every round\n",
+      "over_selection = 0   # every node takes part in every round\n"
+      "select_wait_s = 60\n"
+      "cohort_wait_s = 120\n"
+      "stage_wait_s = 60\n",
       kRunName, nlohmann::json(std::filesystem::absolute(setup.model).string()).dump(),
       options.rounds, options.rank, 2 * options.rank, options.steps, rate,
       std::min(model->spec().context_length, kMostContext), options.strategy,

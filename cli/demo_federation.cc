@@ -53,6 +53,7 @@ std::string NodeToml(const DemoFederationOptions& options, const std::string& da
       "min_cohort = {}            # 8 by default; lowered because the demo has few nodes\n"
       "only_on_power = false      # a demo may use the battery\n"
       "min_battery_percent = 0\n"
+      "max_temperature_c = 150\n"
       "\n"
       "[engine]\n"
       "backend = \"{}\"\n"

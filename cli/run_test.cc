@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/file.h"
 #include "cli/run_file.h"
 #include "cli/run_view.h"
 
@@ -22,6 +23,21 @@ TEST(RunFileTest, DefaultsFillTheRest) {
   EXPECT_EQ(file->config.aggregation().min_cohort(), 8u);
   EXPECT_EQ(file->config.lora().modules_size(), 7);
   EXPECT_EQ(file->config.training().local_epochs(), 1u);
+}
+
+// So that the example cannot fall behind: what it says is what a file gets that says nothing.
+TEST(RunFileTest, ShippedExampleHoldsEveryDefault) {
+  const auto text = ReadFile("configs/run.toml", 1 << 20);
+  ASSERT_TRUE(text.ok()) << text.status();
+  const auto example = ParseRunFile(*text, "configs/run.toml");
+  ASSERT_TRUE(example.ok()) << example.status();
+  const auto smallest =
+      ParseRunFile("[run]\nname = \"my-notes\"\nbase_model = \"base.gguf\"\n", "configs/run.toml");
+  ASSERT_TRUE(smallest.ok()) << smallest.status();
+  EXPECT_EQ(example->config.DebugString(), smallest->config.DebugString());
+  EXPECT_EQ(example->base_model_path, smallest->base_model_path);
+  EXPECT_EQ(example->initial_adapter_path, smallest->initial_adapter_path);
+  EXPECT_EQ(example->valid_days, smallest->valid_days);
 }
 
 TEST(RunFileTest, MistakesAreNamedWithWhatWouldDo) {
