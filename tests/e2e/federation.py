@@ -5,6 +5,7 @@
 Founds one in a temporary folder, starts its coordinator and nodes on free ports, restarts any of them, asks them
 through the programs' own --json, and ends them all. Every wait is bounded and says what it waited for. Needs the
 programs' folder in CHOIR_BIN; reference data, where a test uses it, in CHOIR_TEST_DATA (default ../shared/data).
+CHOIR_E2E_KEEP=1 keeps the folder, with every process's log, and says where it is.
 """
 
 import ctypes
@@ -165,7 +166,7 @@ class Federation:
 
     def __exit__(self, kind, error, trace):
         self.close()
-        if kind is not None and os.environ.get("CHOIR_E2E_KEEP"):
+        if os.environ.get("CHOIR_E2E_KEEP"):
             print(f"kept: {self.folder}", file=sys.stderr)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
