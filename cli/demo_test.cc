@@ -178,7 +178,7 @@ TEST(SummariseDemoTest, IsOneLineWithTheNodesThatTrain) {
 }
 
 TEST(HangingParagraphTest, BreaksBetweenWordsUnderTheText) {
-  EXPECT_EQ(HangingParagraph("a  ", "one two  three", 10), "a  one two\n   three");
+  EXPECT_EQ(HangingParagraph("a  ", "one\ntwo  three", 10), "a  one two\n   three");
   EXPECT_EQ(HangingParagraph("a  ", "éé éé éé", 8), "a  éé éé\n   éé");
   EXPECT_EQ(HangingParagraph("a  ", "wider-than-all", 8), "a  wider-than-all");
   EXPECT_EQ(HangingParagraph("a  ", "", 8), "a  ");

@@ -71,7 +71,7 @@ std::string HangingParagraph(std::string_view heading, std::string_view text, si
   std::string result(heading);
   size_t used = indent;
   while (!text.empty()) {
-    const std::string_view word = text.substr(0, text.find(' '));
+    const std::string_view word = text.substr(0, text.find_first_of(" \n"));
     text.remove_prefix(std::min(word.size() + 1, text.size()));
     if (word.empty()) continue;
     const size_t width = DisplayWidth(word);

@@ -39,7 +39,7 @@ std::vector<std::string> RenderDemo(const DemoView& view, int columns, BarStyle 
 std::string SummariseDemo(const DemoView& view);
 
 // `text` behind `heading`, broken between words so that lines have at most `columns` characters;
-// the lines after the first are indented under the text.
+// the lines after the first are indented under the text. Line ends count as spaces.
 std::string HangingParagraph(std::string_view heading, std::string_view text, size_t columns);
 
 // Keeps the view at the bottom of the terminal, redrawn in place; lines that stay are written above
