@@ -63,7 +63,8 @@ class EngineFilesTest(Refusals):
                 ("keys", 16, "<Q", (2**64 - 1, 2**63, 2**61, 2**40, 10**6)),
                 ("key-length", 24, "<Q", (2**64 - 1, 2**63, 2**34, 65536))):
             for value in values:
-                yield f"{name}-{value}", whole[:offset] + struct.pack(form, value) + whole[offset + struct.calcsize(form):]
+                lie = struct.pack(form, value)
+                yield f"{name}-{value}", whole[:offset] + lie + whole[offset + len(lie):]
         yield "text", b"this is no model\n" * 100
         yield "zeros", bytes(4096)
 
@@ -96,11 +97,12 @@ class EngineFilesTest(Refusals):
         typed = {key: (kind_of(key, value), value) for key, value in metadata.items()}
         for name, changes in self.lying_models():
             path = self.folder / f"{name}.gguf"
-            changed = {**typed, **changes}
-            gguf_file.write(path, [(key, *value) for key, value in changed.items()],
+            lies = {**typed, **changes}
+            gguf_file.write(path, [(key, *value) for key, value in lies.items()],
                             [(tensor, *rest) for tensor, rest in tensors.items()])
             with self.subTest(name):
-                self.refused("choir", "eval", "--model", path, "--data", DATA, says=re.escape(f"{name}.gguf"), codes=(3,))
+                self.refused("choir", "eval", "--model", path, "--data", DATA, says=re.escape(f"{name}.gguf"),
+                             codes=(3,))
 
     def damaged_adapters(self):
         whole = self.folder / "adapter.gguf"
@@ -120,12 +122,13 @@ class EngineFilesTest(Refusals):
             return path.read_bytes()
         entries = [(name, *rest) for name, rest in tensors.items()]
         kind, shape, values = tensors[names[0]]
+        nan = struct.pack("<f", float("nan"))
         yield "no-partner", written(keys, entries[1:])
-        yield "nan", written(keys, [(names[0], kind, shape, struct.pack("<f", float("nan")) + values[4:]), *entries[1:]])
+        yield "nan", written(keys, [(names[0], kind, shape, nan + values[4:]), *entries[1:]])
         yield "other-shape", written(keys, [(names[0], kind, (shape[1], shape[0]), values), *entries[1:]])
         for alpha in (float("nan"), float("inf")):
-            yield f"alpha-{alpha}", written([(k, t, alpha if k == "adapter.lora.alpha" else v) for k, t, v in keys], entries)
-        yield "arch", written([(k, t, "qwen2" if k == "general.architecture" else v) for k, t, v in keys], entries)
+            yield f"alpha-{alpha}", written(changed(keys, "adapter.lora.alpha", alpha), entries)
+        yield "arch", written(changed(keys, "general.architecture", "qwen2"), entries)
         yield "foreign-name", written(keys, [("blk.999.attn_q.weight.lora_a", kind, shape, values), *entries[1:]])
 
     def test_damaged_adapters(self):
@@ -137,7 +140,8 @@ class EngineFilesTest(Refusals):
 
     def test_damaged_data(self):
         for name, data in (("not-json", "{\n"), ("number", '{"text": 5}\n'), ("no-field", '{"words": "x"}\n'),
-                           ("array", "[1, 2]\n"), ("empty", ""), ("blank", "\n\n\n"), ("binary", bytes(range(256)) * 20),
+                           ("array", "[1, 2]\n"), ("empty", ""), ("blank", "\n\n\n"),
+                           ("binary", bytes(range(256)) * 20),
                            ("utf8", b'{"text": "\xff\xfe"}\n'), ("deep", '{"text": ' + "[" * 100000 + "\n"),
                            ("second-line", '{"text": "fine"}\n{"text": \n'), ("surrogate", '{"text": "\\ud800"}\n'),
                            ("message", '{"messages": [{"role": 1}]}\n')):
@@ -147,6 +151,10 @@ class EngineFilesTest(Refusals):
         self.refused("choir", "eval", "--model", MODEL, "--data", self.folder / "absent", codes=(3,))
         (self.folder / "nothing").mkdir()
         self.refused("choir", "eval", "--model", MODEL, "--data", self.folder / "nothing", codes=(3,))
+
+
+def changed(keys, wanted, value):
+    return [(key, kind, value if key == wanted else old) for key, kind, old in keys]
 
 
 def kind_of(key, value):
@@ -211,8 +219,8 @@ class FederationFilesTest(Refusals):
     def test_names_and_options(self):
         for arguments in (("run", "show", "absent"), ("run", "stop", "absent"), ("run", "show", "../x"),
                           ("adapter", "pull", "absent", "--output", self.folder / "a.gguf"),
-                          ("adapter", "list", "absent"), ("adapter", "list", "x" * 10000), ("invite", "create", "--valid", "soon"),
-                          ("invite", "create", "--valid", "-5m")):
+                          ("adapter", "list", "absent"), ("adapter", "list", "x" * 10000),
+                          ("invite", "create", "--valid", "soon"), ("invite", "create", "--valid", "-5m")):
             with self.subTest(arguments[:3]):
                 self.operator(*arguments)
         self.refused("choir", "federation", "init", "--name", "two", "--min-cohort", 2, "--data", self.folder / "d",
@@ -294,7 +302,8 @@ class FederationFilesTest(Refusals):
                     whole = path.read_bytes()
                     path.unlink()
                     if damage != "absent":
-                        path.write_bytes({"empty": b"", "garbage": b"\x5a" * 5000, "half": whole[:len(whole) // 2]}[damage])
+                        half = whole[:len(whole) // 2]
+                        path.write_bytes({"empty": b"", "garbage": b"\x5a" * 5000, "half": half}[damage])
                         path.chmod(0o600)
                     self.refused("choir-coordinator", "--data", data, "--listen", "127.0.0.1:0", "--enrol-listen",
                                  "127.0.0.1:0", codes=(1,))
@@ -312,9 +321,9 @@ class FederationFilesTest(Refusals):
                              codes=(1,), says="in use")
         for listen in ("127.0.0.1:99999", "no such host:1", "300.1.1.1:5", "127.0.0.1:-1"):
             with self.subTest(listen):
-                self.refused("choir-coordinator", "--data", fresh, "--listen", listen, "--enrol-listen", free, codes=(1, 2))
-        self.refused("choir-coordinator", "--data", self.there.data, "--listen", free, "--enrol-listen", free, codes=(1,),
-                     says="another coordinator")
+                self.refused("choir-coordinator", "--data", fresh, "--listen", listen, "--enrol-listen", free)
+        self.refused("choir-coordinator", "--data", self.there.data, "--listen", free, "--enrol-listen", free,
+                     codes=(1,), says="another coordinator")
         for data in (self.folder / "absent", self.file("file", b"x")):
             self.refused("choir-coordinator", "--data", data, "--listen", free, "--enrol-listen", free, codes=(1,))
         for i, text in enumerate(("data = 5\n", "dta = 'x'\n", "[[", "\0", "listen = [1]\n")):

@@ -87,7 +87,7 @@ class BlindCoordinatorTest(unittest.TestCase):
         cls.sum = np.frombuffer(next(there.data.glob("spool/*/*/*/sum")).read_bytes(), "<i4")
         cls.everything = b"\0".join(path.read_bytes() for path in [there.coordinator.log, *there.data.rglob("*")]
                                     if path.is_file())
-        print(f"the coordinator holds {len(cls.everything)} bytes; a node's vector has {len(cls.sum)} words", flush=True)
+        print(f"the coordinator holds {len(cls.everything)} bytes; a vector has {len(cls.sum)} words", flush=True)
 
     def test_each_nodes_delta_is_what_the_test_expects(self):
         for name, delta in self.deltas.items():
@@ -148,7 +148,8 @@ class BlindCoordinatorTest(unittest.TestCase):
         self.there.start_coordinator()
         status = self.there.wait_for_end("watched")
         self.assertEqual(status["rounds"][-1]["contributors"], len(self.there.nodes))
-        self.assertEqual(self.there.check_first_version("watched", len(self.there.nodes)), set(small_federation.NODES))
+        names = self.there.check_first_version("watched", len(self.there.nodes))
+        self.assertEqual(names, set(small_federation.NODES))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of nodes and of the coordinator at every named point, with real processes.
 
-After each kill the process is started again, as a supervisor would, and the round must end published with the right sum
-(small_federation.py says what is right), or abandoned with its reason and the next one published. Nothing may be counted
-twice, the database must be whole at every kill, and every node must accept the chain of adapters.
+After each kill the process is started again, as a supervisor would, and the round must end published with the right
+sum (small_federation.py says what is right), or abandoned with its reason and the next one published. Nothing may be
+counted twice, the database must be whole at every kill, and every node must accept the chain of adapters.
 """
 
 import hashlib
@@ -13,15 +13,16 @@ import shutil
 import sqlite3
 import unittest
 
+import adapters
 import federation
 import small_federation
 
 # In the order of a round. Two nodes die in each round, of two different points.
 NODE_POINTS = (
-    "node-task-saved", "node-fetched", "node-training", "node-trained", "node-joined",
-    "node-session-journal-begun", "node-session-started", "node-advertise-journalled", "node-advertised", "node-share-journalled", "node-shared",
-    "node-session-journalled", "node-masked-journalled", "node-upload-chunk", "node-uploaded",
-    "node-sign-journalled", "node-signed", "node-answer-journalled", "node-answered", "node-round-over",
+    "node-task-saved", "node-fetched", "node-training", "node-trained", "node-joined", "node-session-journal-begun",
+    "node-session-started", "node-advertise-journalled", "node-advertised", "node-share-journalled", "node-shared",
+    "node-session-journalled", "node-masked-journalled", "node-upload-chunk", "node-uploaded", "node-sign-journalled",
+    "node-signed", "node-answer-journalled", "node-answered", "node-round-over",
     # The worker alone dies, after its checkpoint; its daemon starts another.
     "worker-step:11",
 )
@@ -97,6 +98,12 @@ class FaultsTest(unittest.TestCase):
         self.there.start_run(self.there.settings("undisturbed"))
         self.assertEqual(self.check_published("undisturbed"), ALL)
         self.check_chain("undisturbed")
+        # What decides "right" does refuse a sum in which one node was counted twice, for another or as a sixth.
+        deltas = self.there.deltas
+        twice = sum(deltas.values()) + deltas["baker"]
+        for wrong in (twice / 6, twice / 5, (twice - deltas["sailor"]) / 5):
+            sets = adapters.subsets_whose_mean_is(wrong, deltas, 5, small_federation.TOLERANCE)
+            self.assertEqual(sets, [])
 
     def test_2_nodes_die_at_every_point_and_come_back(self):
         for i in range(0, len(NODE_POINTS), 2):
