@@ -20,7 +20,10 @@ import numpy as np
 # The reference is float64 on the same weights; the engine computes in float32 and the fixed point has steps of
 # 2^-29. Together they move an NLL by some 1e-6; the specification allows 0.02.
 NLL_TOLERANCE = 2e-4
-ADAPTER_TOLERANCE = 1e-3
+# AdamW's first steps have the size of the learning rate (1e-3) however small a gradient is: where one is near zero,
+# a rounding decides its sign. So single values may be off by part of a step; as a whole the adapters must agree.
+LARGEST_DIFFERENCE = 1e-3
+RELATIVE_TOLERANCE = 2e-4
 
 
 class FedavgReferenceTest(unittest.TestCase):
@@ -76,9 +79,12 @@ class FedavgReferenceTest(unittest.TestCase):
         final = adapters.read(path)
         wanted = adapters.read(self.data / "reference/fedavg_final_stories260K.gguf")
         self.assertEqual(set(final), set(wanted))
-        difference = np.max(np.abs(adapters.flat(final) - adapters.flat(wanted)))
-        print(f"final adapter: largest difference {difference:.2e}", flush=True)
-        self.assertLess(difference, ADAPTER_TOLERANCE)
+        difference = adapters.flat(final) - adapters.flat(wanted)
+        largest = np.max(np.abs(difference))
+        relative = np.linalg.norm(difference) / np.linalg.norm(adapters.flat(wanted))
+        print(f"final adapter: largest difference {largest:.2e}, relative L2 {relative:.2e}", flush=True)
+        self.assertLess(largest, LARGEST_DIFFERENCE)
+        self.assertLess(relative, RELATIVE_TOLERANCE)
 
 
 if __name__ == "__main__":
