@@ -125,6 +125,9 @@ absl::StatusOr<AdapterChain> AdapterLibrary::Sync(CoordinatorClient& client,
     }
   }
   CHOIR_ASSIGN_OR_RETURN(AdapterChain chain, CheckAdapterChain(listed, coordinator_key_));
+  if (!chain.versions.empty() && chain.versions.front().run_id() != run_id) {
+    return absl::PermissionDeniedError("the coordinator lists another run's adapters");
+  }
   if (listed.versions_size() == before) return chain;
   const v1::AdapterVersion& newest = chain.versions.back();
   if (newest.adapter_digest().size() != sizeof(Digest)) {

@@ -24,6 +24,11 @@ namespace choir::node {
 namespace {
 
 constexpr absl::Duration kConditionsPoll = absl::Seconds(10);
+// How long before a run that waits for the owner's consent is looked at again; consent ends the
+// wait.
+constexpr absl::Duration kConsentPoll = absl::Minutes(1);
+// How often manifest and certificate are looked after, work or none.
+constexpr absl::Duration kUpkeepEvery = absl::Minutes(10);
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(500);
 constexpr absl::Duration kLastRetry = absl::Minutes(5);
 // Certificates last a month; the last third of that is time enough to renew.
@@ -125,21 +130,26 @@ void NodeDaemon::KeepUpToDate(const std::string& run_id) {
 }
 
 void NodeDaemon::RenewIfDue() {
+  const absl::Time now = parts_.clock.Now();
+  if (now < next_upkeep_) return;
+  next_upkeep_ = now + kUpkeepEvery;
   const absl::StatusOr<v1::SignedDocument> manifest = client_->GetManifest();
-  if (manifest.ok()) {
-    const absl::Status taken =
-        parts_.identity.UpdateManifest(parts_.home, *manifest, parts_.clock.Now());
-    if (!taken.ok()) spdlog::warn("manifest_refused text=\"{}\"", taken.ToString());
-  }
-  if (parts_.identity.certificate_not_after() - parts_.clock.Now() > kRenewBefore) return;
+  absl::Status taken = manifest.status();
+  if (manifest.ok()) taken = parts_.identity.Update(parts_.home, &*manifest, nullptr, now);
+  const bool certificate_is_due = parts_.identity.certificate_not_after() - now < kRenewBefore;
+  if (taken.ok() && !certificate_is_due) return;
+  // A manifest may name another enrolment key: then it comes with a certificate of that key, or not
+  // at all.
   const absl::StatusOr<v1::RenewedMembership> renewed = client_->RenewCertificate();
-  const absl::Status taken =
-      renewed.ok() ? parts_.identity.UpdateCertificate(parts_.home, *renewed, parts_.clock.Now())
-                   : renewed.status();
+  taken = renewed.status();
+  if (renewed.ok()) {
+    taken =
+        parts_.identity.Update(parts_.home, manifest.ok() ? &*manifest : nullptr, &*renewed, now);
+  }
   if (taken.ok()) {
     Connect();
   } else {
-    spdlog::warn("certificate_not_renewed text=\"{}\"", taken.ToString());
+    spdlog::warn("membership_not_renewed text=\"{}\"", taken.ToString());
   }
 }
 
@@ -167,6 +177,18 @@ absl::Status NodeDaemon::Work(const v1::CheckInResponse::Task& offer) {
       fmt::format("the round failed on this node: {}", std::string(status.message())));
 }
 
+// Frees the place that was kept for this node, so that a round need not wait for its owner.
+void NodeDaemon::Decline(const CheckedTask& checked) {
+  v1::ProgressRequest request;
+  request.set_run_id(checked.config.run_id());
+  request.set_round(checked.task.round());
+  request.set_lease_id(checked.task.lease_id());
+  request.set_gives_up("not-allowed-by-owner");
+  if (const absl::Status told = client_->ReportProgress(request).status(); !told.ok()) {
+    spdlog::warn("decline_not_told text=\"{}\"", told.ToString());
+  }
+}
+
 absl::Status NodeDaemon::CheckIn() {
   CHOIR_ASSIGN_OR_RETURN(const v1::CheckInResponse answer, AskForTask());
   if (!answer.has_task()) {
@@ -189,7 +211,8 @@ absl::Status NodeDaemon::CheckIn() {
       }
       status.detail = std::string(allowed.message());
     });
-    Sleep(kConditionsPoll);
+    Decline(checked);
+    Sleep(kConsentPoll);
     return absl::OkStatus();
   }
   CHOIR_RETURN_IF_ERROR(work_.Begin(answer.task()));
@@ -236,6 +259,7 @@ absl::Status NodeDaemon::Loop() {
 }
 
 absl::Status NodeDaemon::LookForWork() {
+  RenewIfDue();
   const absl::Status allowed = AllowedNow();
   if (allowed.ok()) return CheckIn();
   parts_.board.Update([&allowed](NodeStatus& board) {

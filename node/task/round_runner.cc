@@ -21,6 +21,7 @@
 #include "node/worker/worker_process.h"
 #include "proto/trust/session_trust.h"
 #include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/result_chain.h"
 
 namespace choir::node {
 namespace {
@@ -372,6 +373,12 @@ absl::Status RoundRunner::AwaitResult() {
     if (broadcast.has_message()) {
       CHOIR_ASSIGN_OR_RETURN(const secagg::RoundResult result,
                              secagg::DecodeRoundResult(AsBytes(broadcast.message().body())));
+      CHOIR_ASSIGN_OR_RETURN(
+          const trust::PublicKey key,
+          trust::PublicKeyFrom(AsBytes(parts_.identity.manifest().coordinator_key())));
+      // Its place in the run's chain is checked when the adapters are synced; here, that it is
+      // signed.
+      CHOIR_RETURN_IF_ERROR(secagg::FollowChain(std::nullopt, key, result).status());
       return session.CheckResult(result);
     }
     if (!parts_.sleep(absl::Milliseconds(std::min(broadcast.wait_ms(), 20000u)))) {
