@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "base/status_macros.h"
 #include "cli/failure.h"
 #include "engine/backend/registry.h"
@@ -39,7 +41,11 @@ absl::StatusOr<engine::Adapter> ReadAdapterFor(const engine::Model& model,
   if (!read.ok()) return BadInput("adapter", path, read.status());
   engine::Adapter adapter = *std::move(read);
   const std::vector<engine::LoraTarget> targets = model.LoraTargets();
-  const absl::Status fits = CheckAdapterFits(adapter, targets);
+  absl::Status fits = CheckAdapterFits(adapter, targets);
+  if (fits.ok() && adapter.architecture != model.spec().architecture) {
+    fits = absl::InvalidArgumentError(fmt::format("made for architecture {}, the model is a {}",
+                                                  adapter.architecture, model.spec().architecture));
+  }
   if (!fits.ok()) {
     return BadInput("adapter", path, fits, "an adapter works with the base model it was made for");
   }

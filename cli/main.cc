@@ -10,8 +10,10 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/terminal.h"
+#include "proto/rpc/grpc_log.h"
 
 int main(int argc, char** argv) {
+  choir::rpc::QuietGrpcLog();
   choir::cli::InstallInterruptHandler();
   choir::SystemClock clock;
   choir::cli::Output output(stdout, stderr, choir::cli::InspectTerminal(1),

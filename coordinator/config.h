@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 
-#include "coordinator/service/server.h"
+#include "coordinator/server_options.h"
 
 namespace choir::coordinator {
 

@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "coordinator/config.h"
 #include "coordinator/service/server.h"
+#include "proto/rpc/grpc_log.h"
 #include <CLI/CLI.hpp>
 
 namespace choir::coordinator {
@@ -121,6 +122,7 @@ int Run(const CoordinatorConfig& config) {
 }
 
 int Main(int argc, char** argv) {
+  rpc::QuietGrpcLog();
   CLI::App app{
       "The server of a Choir federation: opens rounds, sums masked updates, merges and "
       "signs adapters.",

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include "base/clock.h"
@@ -20,6 +20,7 @@
 #include "node/policy/owner_policy.h"
 #include "node/task/node_daemon.h"
 #include "node/worker/worker.h"
+#include "proto/rpc/grpc_log.h"
 #include <CLI/CLI.hpp>
 
 namespace choir::node {
@@ -96,6 +97,7 @@ int Main(int argc, char** argv) {
   // The worker shares the program, so that daemon and worker are always of one version.
   if (argc == 3 && std::string_view(argv[1]) == "worker") return RunWorker(argv[2]);
 
+  rpc::QuietGrpcLog();
   CLI::App app("choird " CHOIR_VERSION ": trains LoRA adapters on this device for its federation");
   app.footer(kExamples);
   app.set_version_flag("--version", CHOIR_VERSION);
@@ -110,7 +112,8 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  spdlog::set_default_logger(spdlog::stderr_color_mt("choird"));
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("choird"));
+  spdlog::set_pattern("time=%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
   spdlog::set_level(spdlog::level::from_str(level));
   const absl::Status status = RunDaemon(home);
   if (status.ok()) return 0;

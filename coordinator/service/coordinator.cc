@@ -408,6 +408,10 @@ absl::StatusOr<v1::ListAdapterVersionsResponse> Coordinator::ListVersions(
   CHOIR_ASSIGN_OR_RETURN(
       const std::vector<VersionRecord> records,
       store_.ListVersions(request.run_id(), request.after_version(), kMaxVersions));
+  // Every run has its version 0.
+  if (records.empty() && request.after_version() < 0) {
+    return absl::NotFoundError("there is no such run");
+  }
   v1::ListAdapterVersionsResponse response;
   for (const VersionRecord& record : records) {
     if (!response.add_versions()->ParseFromString(record.document)) {

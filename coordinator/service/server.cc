@@ -4,7 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <string_view>
 #include <thread>
@@ -19,6 +21,7 @@
 #include "base/status_macros.h"
 #include "coordinator/blob/blob_store.h"
 #include "coordinator/service/coordinator.h"
+#include "coordinator/service/federation.h"
 #include "coordinator/service/services.h"
 #include "coordinator/store/store.h"
 #include "proto/rpc/credentials.h"
@@ -60,6 +63,18 @@ std::string_view HostOf(std::string_view address) {
                                                                    : address.substr(0, colon);
 }
 
+// gRPC would take only the last 16 bits of a larger port.
+absl::Status CheckPort(std::string_view listen) {
+  const std::string_view text = listen.substr(std::min(listen.size(), HostOf(listen).size() + 1));
+  uint32_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error == std::errc() && end == text.data() + text.size() && port <= 65535) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("cannot listen on \"{}\": give HOST:PORT, the port from 0 to 65535", listen));
+}
+
 // What nodes are told: the public address if there is one, with the real port if it names none.
 std::string Public(std::string_view wanted, std::string_view listen, int port) {
   std::string_view address = wanted.empty() ? HostOf(listen) : wanted;
@@ -99,6 +114,8 @@ struct Server::State {
   }
 
   absl::Status Listen(const ServerOptions& options) {
+    CHOIR_RETURN_IF_ERROR(CheckPort(options.listen));
+    CHOIR_RETURN_IF_ERROR(CheckPort(options.enrol_listen));
     grpc::EnableDefaultHealthCheckService(true);
     node_service = std::make_unique<NodeServiceImpl>(*coordinator);
     operator_service = std::make_unique<OperatorServiceImpl>(*coordinator);

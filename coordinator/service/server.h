@@ -8,18 +8,9 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "coordinator/service/federation.h"
+#include "coordinator/server_options.h"
 
 namespace choir::coordinator {
-
-struct ServerOptions {
-  std::string data;                           // DataFolder
-  std::string listen = "0.0.0.0:7433";        // nodes and operators; port 0: any
-  std::string enrol_listen = "0.0.0.0:7434";  // enrolment; port 0: any
-  // What invites tell nodes, "host:port" or "host"; empty: as listened on (0.0.0.0: 127.0.0.1).
-  std::string public_address;
-  std::string enrol_public_address;
-};
 
 // A running coordinator: store, blobs, services on two ports, and the thread that moves time and
 // does long work. Stops, cleanly, on destruction.

@@ -1,7 +1,5 @@
 #include "node/identity/enrolment.h"
 
-#include <sys/stat.h>
-
 #include <chrono>
 
 #include <fmt/format.h>
@@ -41,22 +39,31 @@ absl::StatusOr<v1::EnrolResponse> CallEnrol(const v1::Invite& invite, const std:
                                   std::string(status.message())));
 }
 
+// A home serves one federation. A membership of the same one that has lapsed may be renewed by an
+// invite.
+absl::Status CheckHomeIsFree(const NodeHome& home, const std::string& root_pem, absl::Time now) {
+  constexpr uint64_t kMaxMembershipBytes = uint64_t{1} << 20;
+  const absl::StatusOr<std::string> bytes = ReadFile(home.Membership(), kMaxMembershipBytes);
+  if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
+  v1::Membership membership;
+  const bool same_federation =
+      bytes.ok() && membership.ParseFromString(*bytes) && membership.root_pem() == root_pem;
+  if (same_federation && !Identity::Load(home, now).ok()) return absl::OkStatus();
+  return absl::AlreadyExistsError(fmt::format(
+      "{} belongs to a federation already: use another --home for another federation", home.path));
+}
+
 }  // namespace
 
 absl::StatusOr<Identity> Enrol(const NodeHome& home, std::string_view invite_text,
                                std::string_view display_name, absl::Time now,
                                RandomSource& random) {
   CHOIR_ASSIGN_OR_RETURN(const v1::Invite invite, trust::DecodeInvite(invite_text, now));
-  struct stat info {};
-  if (::stat(home.Membership().c_str(), &info) == 0) {
-    return absl::AlreadyExistsError(
-        fmt::format("{} belongs to a federation already: use another --home for another federation",
-                    home.path));
-  }
-  CHOIR_RETURN_IF_ERROR(MakeDirectories(home.path, 0700));
-  CHOIR_ASSIGN_OR_RETURN(const trust::SigningKey key, LoadOrMakeKey(home, random));
   CHOIR_ASSIGN_OR_RETURN(const std::string root_pem,
                          trust::DerToPem(invite.root_certificate_der()));
+  CHOIR_RETURN_IF_ERROR(CheckHomeIsFree(home, root_pem, now));
+  CHOIR_RETURN_IF_ERROR(MakeDirectories(home.path, 0700));
+  CHOIR_ASSIGN_OR_RETURN(const trust::SigningKey key, LoadOrMakeKey(home, random));
 
   v1::EnrolRequest request;
   request.set_token(invite.token());

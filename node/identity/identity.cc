@@ -80,34 +80,25 @@ absl::StatusOr<Identity> Identity::Check(trust::SigningKey key, v1::Membership m
   return identity;
 }
 
-absl::Status Identity::UpdateManifest(const NodeHome& home, const v1::SignedDocument& manifest,
-                                      absl::Time now) {
-  if (manifest.body() == membership_.manifest().body()) return absl::OkStatus();
+absl::Status Identity::Update(const NodeHome& home, const v1::SignedDocument* manifest,
+                              const v1::RenewedMembership* renewed, absl::Time now) {
   v1::Membership changed = membership_;
-  *changed.mutable_manifest() = manifest;
-  CHOIR_ASSIGN_OR_RETURN(const trust::CertificateInfo root,
-                         trust::ParseCertificate(changed.root_pem()));
-  CHOIR_ASSIGN_OR_RETURN(const v1::Manifest opened,
-                         trust::OpenManifest(manifest, root.public_key, now));
-  if (opened.serial() <= manifest_.serial()) {
-    return absl::PermissionDeniedError(
-        fmt::format("the coordinator offers manifest {}, this node has {}", opened.serial(),
-                    manifest_.serial()));
+  if (manifest != nullptr) *changed.mutable_manifest() = *manifest;
+  if (renewed != nullptr) {
+    changed.set_certificate_chain_pem(renewed->certificate_chain_pem());
+    *changed.mutable_device_credential() = renewed->device_credential();
   }
-  CHOIR_RETURN_IF_ERROR(AtomicWriteSecretFile(home.Membership(), changed.SerializeAsString()));
-  membership_ = std::move(changed);
-  manifest_ = opened;
-  return absl::OkStatus();
-}
-
-absl::Status Identity::UpdateCertificate(const NodeHome& home, const v1::RenewedMembership& renewed,
-                                         absl::Time now) {
-  v1::Membership changed = membership_;
-  changed.set_certificate_chain_pem(renewed.certificate_chain_pem());
-  *changed.mutable_device_credential() = renewed.device_credential();
+  if (changed.SerializeAsString() == membership_.SerializeAsString()) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(trust::SigningKey key, trust::SigningKey::Load(home.DeviceKey(), ""));
-  CHOIR_ASSIGN_OR_RETURN(Identity checked, Check(std::move(key), changed, now));
-  CHOIR_RETURN_IF_ERROR(AtomicWriteSecretFile(home.Membership(), changed.SerializeAsString()));
+  CHOIR_ASSIGN_OR_RETURN(Identity checked, Check(std::move(key), std::move(changed), now));
+  const bool same_manifest = checked.membership_.manifest().body() == membership_.manifest().body();
+  if (!same_manifest && checked.manifest_.serial() <= manifest_.serial()) {
+    return absl::PermissionDeniedError(
+        fmt::format("the coordinator offers manifest {}, this node has {}",
+                    checked.manifest_.serial(), manifest_.serial()));
+  }
+  CHOIR_RETURN_IF_ERROR(
+      AtomicWriteSecretFile(home.Membership(), checked.membership_.SerializeAsString()));
   *this = std::move(checked);
   return absl::OkStatus();
 }

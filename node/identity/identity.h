@@ -34,7 +34,7 @@ struct NodeHome {
 // $CHOIR_HOME, else ~/.local/share/choir.
 std::string DefaultHome();
 
-// What enrolment gave, checked against the pinned root. Immutable but for Renew.
+// What enrolment gave, checked against the pinned root. Immutable but for Update.
 class Identity {
  public:
   // NOT_FOUND: not enrolled yet (says how). DATA_LOSS: a file is damaged. PERMISSION_DENIED:
@@ -45,12 +45,12 @@ class Identity {
   static absl::StatusOr<Identity> Create(const NodeHome& home, v1::Membership membership,
                                          absl::Time now);
 
-  // Takes a newer manifest, or renewed certificates, and stores them durably. The same checks, and
-  // a manifest's serial never goes back.
-  absl::Status UpdateManifest(const NodeHome& home, const v1::SignedDocument& manifest,
-                              absl::Time now);
-  absl::Status UpdateCertificate(const NodeHome& home, const v1::RenewedMembership& renewed,
-                                 absl::Time now);
+  // Takes a newer manifest, renewed certificates, or both (null: none), checked together and stored
+  // durably. PERMISSION_DENIED, and nothing changes, if they do not hold, or not with what this
+  // node has (a manifest with another enrolment key needs certificates of that key), or if the
+  // manifest's serial goes back.
+  absl::Status Update(const NodeHome& home, const v1::SignedDocument* manifest,
+                      const v1::RenewedMembership* renewed, absl::Time now);
 
   [[nodiscard]] const trust::SigningKey& device_key() const { return key_; }
   // 32 raw bytes.

@@ -85,9 +85,28 @@ TEST_F(IdentityTest, ForeignCertificateIsNotStored) {
 TEST_F(IdentityTest, ManifestNeverGoesBack) {
   absl::StatusOr<Identity> identity = Identity::Create(home_, MembershipFor(device_), now_);
   ASSERT_TRUE(identity.ok());
-  ASSERT_TRUE(identity->UpdateManifest(home_, ManifestOf(3), now_).ok());
-  EXPECT_FALSE(identity->UpdateManifest(home_, ManifestOf(2), now_).ok());
+  const v1::SignedDocument newer = ManifestOf(3);
+  const v1::SignedDocument older = ManifestOf(2);
+  ASSERT_TRUE(identity->Update(home_, &newer, nullptr, now_).ok());
+  EXPECT_FALSE(identity->Update(home_, &older, nullptr, now_).ok());
   EXPECT_EQ(Identity::Load(home_, now_)->manifest().serial(), 3u);
+}
+
+TEST_F(IdentityTest, ManifestOfAnotherEnrolmentKeyNeedsItsCertificates) {
+  absl::StatusOr<Identity> identity = Identity::Create(home_, MembershipFor(device_), now_);
+  ASSERT_TRUE(identity.ok());
+  enrolment_ = SigningKey::Generate(random_);
+  ca_ = trust::IssueEnrolmentCa(authority_, root_, enrolment_.public_key(), validity_, random_)
+            .value();
+  const v1::SignedDocument manifest = ManifestOf(2);
+  EXPECT_FALSE(identity->Update(home_, &manifest, nullptr, now_).ok());
+  EXPECT_TRUE(Identity::Load(home_, now_).ok()) << "a refused manifest must not lock the node out";
+  const v1::Membership fresh = MembershipFor(device_);
+  v1::RenewedMembership renewed;
+  renewed.set_certificate_chain_pem(fresh.certificate_chain_pem());
+  *renewed.mutable_device_credential() = fresh.device_credential();
+  EXPECT_TRUE(identity->Update(home_, &manifest, &renewed, now_).ok());
+  EXPECT_EQ(Identity::Load(home_, now_)->manifest().serial(), 2u);
 }
 
 TEST_F(IdentityTest, DamagedMembershipIsAnError) {

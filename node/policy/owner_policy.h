@@ -48,6 +48,8 @@ struct OwnerPolicy {
 
   // [models]
   std::vector<std::string> model_paths;  // base models that the device has already
+
+  friend bool operator==(const OwnerPolicy&, const OwnerPolicy&) = default;
 };
 
 // Reads node.toml. INVALID_ARGUMENT names the line, or the key, what it holds and what it may hold.

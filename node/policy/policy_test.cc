@@ -32,6 +32,16 @@ TEST(OwnerPolicyTest, DefaultsAreCautious) {
   EXPECT_TRUE(AllowsRun(policy, RunOf(8), {"r1"}).ok());
 }
 
+TEST(OwnerPolicyTest, ShippedExampleHoldsEveryDefault) {
+  const auto text = ReadFile("configs/node.toml", 1 << 20);
+  ASSERT_TRUE(text.ok()) << text.status();
+  const auto example = ParseOwnerPolicy(*text, "configs/node.toml");
+  ASSERT_TRUE(example.ok()) << example.status();
+  OwnerPolicy defaults;
+  defaults.data_folder = "/home/me/notes";
+  EXPECT_EQ(*example, defaults);
+}
+
 TEST(OwnerPolicyTest, MinCohortBelowThreeIsRefused) {
   const auto policy =
       ParseOwnerPolicy(std::string(kSmallest) + "[policy]\nmin_cohort = 2\n", "node.toml");

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "node/task/blob_fetcher.h"
+#include "node/task/task_check.h"
 #include "proto/trust/documents.h"
 #include "secure-agg/core/result_chain.h"
 
@@ -90,6 +91,8 @@ std::string AdapterLibrary::LatestPath(const std::string& run_id) const {
 
 absl::StatusOr<v1::ListAdapterVersionsResponse> AdapterLibrary::LoadListed(
     const std::string& run_id) const {
+  // It names a folder: nothing that a coordinator signs may lead out of ours.
+  if (!IsRunId(run_id)) return absl::InvalidArgumentError("the run's name is malformed");
   const std::string path = fmt::format("{}/{}/chain.pb", folder_, run_id);
   v1::ListAdapterVersionsResponse listed;
   const absl::StatusOr<std::string> bytes = ReadFile(path, kMaxChainBytes);
@@ -122,6 +125,9 @@ absl::StatusOr<AdapterChain> AdapterLibrary::Sync(CoordinatorClient& client,
     }
   }
   CHOIR_ASSIGN_OR_RETURN(AdapterChain chain, CheckAdapterChain(listed, coordinator_key_));
+  if (!chain.versions.empty() && chain.versions.front().run_id() != run_id) {
+    return absl::PermissionDeniedError("the coordinator lists another run's adapters");
+  }
   if (listed.versions_size() == before) return chain;
   const v1::AdapterVersion& newest = chain.versions.back();
   if (newest.adapter_digest().size() != sizeof(Digest)) {

@@ -14,6 +14,11 @@
 namespace choir::node {
 namespace {
 
+// What this device cannot do (a full disk, say) does not pass by asking the coordinator again.
+absl::Status Ours(const absl::Status& status) {
+  return status.ok() ? status : absl::InternalError(status.message());
+}
+
 // The growing file of one download.
 class PartialFile {
  public:
@@ -28,7 +33,7 @@ class PartialFile {
   absl::StatusOr<uint64_t> Size() const {
     struct stat info {};
     if (fd_ < 0 || ::fstat(fd_, &info) != 0) {
-      return ErrnoStatus(fmt::format("cannot open {}", path_));
+      return Ours(ErrnoStatus(fmt::format("cannot open {}", path_)));
     }
     return static_cast<uint64_t>(info.st_size);
   }
@@ -38,13 +43,13 @@ class PartialFile {
       const ssize_t n =
           ::pwrite(fd_, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return ErrnoStatus(fmt::format("cannot write {}", path_));
+      if (n < 0) return Ours(ErrnoStatus(fmt::format("cannot write {}", path_)));
       done += static_cast<size_t>(n);
     }
     return absl::OkStatus();
   }
   absl::Status Sync() const {
-    if (::fsync(fd_) != 0) return ErrnoStatus(fmt::format("cannot flush {}", path_));
+    if (::fsync(fd_) != 0) return Ours(ErrnoStatus(fmt::format("cannot flush {}", path_)));
     return absl::OkStatus();
   }
 
@@ -65,7 +70,7 @@ absl::Status FetchBlobToFile(CoordinatorClient& client, const Digest& digest, ui
   if (offset < size_bytes) {
     const auto take = [&](const v1::BlobChunk& chunk) -> absl::Status {
       if (chunk.offset() != offset || chunk.data().size() > size_bytes - offset) {
-        return absl::ResourceExhaustedError(
+        return absl::DataLossError(
             fmt::format("the coordinator sends bytes {}+{} of a blob of {}, wanted from {}",
                         chunk.offset(), chunk.data().size(), size_bytes, offset));
       }
@@ -88,7 +93,7 @@ absl::Status FetchBlobToFile(CoordinatorClient& client, const Digest& digest, ui
                                            DigestToHex(found), DigestToHex(digest)));
   }
   if (::rename(partial_path.c_str(), path.c_str()) != 0) {
-    return ErrnoStatus(fmt::format("cannot move the download to {}", path));
+    return Ours(ErrnoStatus(fmt::format("cannot move the download to {}", path)));
   }
   return SyncDirectory(std::filesystem::path(path).parent_path().string());
 }

@@ -15,6 +15,7 @@
 #include "node/policy/device_conditions.h"
 #include "node/task/adapter_library.h"
 #include "node/task/ledger.h"
+#include "node/task/round_counter.h"
 #include "node/task/round_runner.h"
 #include "node/task/task_check.h"
 #include "secure-agg/core/abort_reason.h"
@@ -23,6 +24,11 @@ namespace choir::node {
 namespace {
 
 constexpr absl::Duration kConditionsPoll = absl::Seconds(10);
+// How long before a run that waits for the owner's consent is looked at again; consent ends the
+// wait.
+constexpr absl::Duration kConsentPoll = absl::Minutes(1);
+// How often manifest and certificate are looked after, work or none.
+constexpr absl::Duration kUpkeepEvery = absl::Minutes(10);
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(500);
 constexpr absl::Duration kLastRetry = absl::Minutes(5);
 // Certificates last a month; the last third of that is time enough to renew.
@@ -124,21 +130,26 @@ void NodeDaemon::KeepUpToDate(const std::string& run_id) {
 }
 
 void NodeDaemon::RenewIfDue() {
+  const absl::Time now = parts_.clock.Now();
+  if (now < next_upkeep_) return;
+  next_upkeep_ = now + kUpkeepEvery;
   const absl::StatusOr<v1::SignedDocument> manifest = client_->GetManifest();
-  if (manifest.ok()) {
-    const absl::Status taken =
-        parts_.identity.UpdateManifest(parts_.home, *manifest, parts_.clock.Now());
-    if (!taken.ok()) spdlog::warn("manifest_refused text=\"{}\"", taken.ToString());
-  }
-  if (parts_.identity.certificate_not_after() - parts_.clock.Now() > kRenewBefore) return;
+  absl::Status taken = manifest.status();
+  if (manifest.ok()) taken = parts_.identity.Update(parts_.home, &*manifest, nullptr, now);
+  const bool certificate_is_due = parts_.identity.certificate_not_after() - now < kRenewBefore;
+  if (taken.ok() && !certificate_is_due) return;
+  // A manifest may name another enrolment key: then it comes with a certificate of that key, or not
+  // at all.
   const absl::StatusOr<v1::RenewedMembership> renewed = client_->RenewCertificate();
-  const absl::Status taken =
-      renewed.ok() ? parts_.identity.UpdateCertificate(parts_.home, *renewed, parts_.clock.Now())
-                   : renewed.status();
+  taken = renewed.status();
+  if (renewed.ok()) {
+    taken =
+        parts_.identity.Update(parts_.home, manifest.ok() ? &*manifest : nullptr, &*renewed, now);
+  }
   if (taken.ok()) {
     Connect();
   } else {
-    spdlog::warn("certificate_not_renewed text=\"{}\"", taken.ToString());
+    spdlog::warn("membership_not_renewed text=\"{}\"", taken.ToString());
   }
 }
 
@@ -160,7 +171,22 @@ absl::Status NodeDaemon::Work(const v1::CheckInResponse::Task& offer) {
   Note(status);
   v1::RoundTask task;
   if (task.ParseFromString(offer.task().body())) KeepUpToDate(task.run_id());
-  return absl::OkStatus();
+  if (status.ok() || absl::IsAborted(status)) return absl::OkStatus();
+  // The same work would be offered at once, and fail again: Loop() waits longer each time.
+  return absl::FailedPreconditionError(
+      fmt::format("the round failed on this node: {}", std::string(status.message())));
+}
+
+// Frees the place that was kept for this node, so that a round need not wait for its owner.
+void NodeDaemon::Decline(const CheckedTask& checked) {
+  v1::ProgressRequest request;
+  request.set_run_id(checked.config.run_id());
+  request.set_round(checked.task.round());
+  request.set_lease_id(checked.task.lease_id());
+  request.set_gives_up("not-allowed-by-owner");
+  if (const absl::Status told = client_->ReportProgress(request).status(); !told.ok()) {
+    spdlog::warn("decline_not_told text=\"{}\"", told.ToString());
+  }
 }
 
 absl::Status NodeDaemon::CheckIn() {
@@ -185,7 +211,8 @@ absl::Status NodeDaemon::CheckIn() {
       }
       status.detail = std::string(allowed.message());
     });
-    Sleep(kConditionsPoll);
+    Decline(checked);
+    Sleep(kConsentPoll);
     return absl::OkStatus();
   }
   CHOIR_RETURN_IF_ERROR(work_.Begin(answer.task()));
@@ -196,6 +223,8 @@ absl::Status NodeDaemon::CheckIn() {
 absl::Status NodeDaemon::Run() {
   CHOIR_RETURN_IF_ERROR(MakeDirectories(parts_.home.Models(), 0700));
   CHOIR_RETURN_IF_ERROR(MakeDirectories(parts_.home.Adapters(), 0700));
+  // Without it this node could be led into an old session: better not to work at all.
+  CHOIR_RETURN_IF_ERROR(ReadRoundCounter(parts_.home.RoundCounter()).status());
   // A stop must end a long poll, too.
   std::thread watcher([this] {
     while (!parts_.board.stop_requested()) parts_.board.WaitForWish(absl::Hours(1));
@@ -210,8 +239,8 @@ absl::Status NodeDaemon::Run() {
 absl::Status NodeDaemon::Loop() {
   absl::Duration pause = kFirstRetry;
   while (!parts_.board.stop_requested()) {
-    const absl::Status status = Turn();
-    if (absl::IsDataLoss(status)) return status;
+    CHOIR_ASSIGN_OR_RETURN(const std::optional<v1::CheckInResponse::Task> work, work_.Load());
+    const absl::Status status = work.has_value() ? Work(*work) : LookForWork();
     if (status.ok()) {
       pause = kFirstRetry;
       continue;
@@ -229,10 +258,8 @@ absl::Status NodeDaemon::Loop() {
   return absl::OkStatus();
 }
 
-// The work in hand, or a check-in for some.
-absl::Status NodeDaemon::Turn() {
-  CHOIR_ASSIGN_OR_RETURN(const std::optional<v1::CheckInResponse::Task> work, work_.Load());
-  if (work.has_value()) return Work(*work);
+absl::Status NodeDaemon::LookForWork() {
+  RenewIfDue();
   const absl::Status allowed = AllowedNow();
   if (allowed.ok()) return CheckIn();
   parts_.board.Update([&allowed](NodeStatus& board) {

@@ -18,6 +18,7 @@
 #include "node/policy/owner_policy.h"
 #include "node/task/coordinator_client.h"
 #include "node/task/model_library.h"
+#include "node/task/task_check.h"
 #include "node/task/work_folder.h"
 
 namespace choir::node {
@@ -42,7 +43,7 @@ class NodeDaemon {
 
  private:
   absl::Status Loop();
-  absl::Status Turn();
+  absl::Status LookForWork();
   bool Sleep(absl::Duration duration);
   absl::Status AllowedNow();
   absl::Status CheckIn();
@@ -50,12 +51,14 @@ class NodeDaemon {
   absl::Status Work(const v1::CheckInResponse::Task& offer);
   void Note(const absl::Status& status);
   void KeepUpToDate(const std::string& run_id);
+  void Decline(const CheckedTask& checked);
   void RenewIfDue();
   void Connect();
   void CancelCalls();
 
   Parts parts_;
   WorkFolder work_;
+  absl::Time next_upkeep_ = absl::InfinitePast();
   ModelLibrary models_;
   // The loop's thread replaces it; another one may cancel its calls.
   absl::Mutex client_mu_;

@@ -94,6 +94,12 @@ TEST(TaskCheckTest, PartsThatDoNotFitEachOtherAreRefused) {
   EXPECT_TRUE(refused([](Offer& o) { o.version.set_version(3); }));
   EXPECT_TRUE(refused([](Offer& o) { o.task.set_run_id("other"); }));
   EXPECT_TRUE(refused([](Offer& o) { o.config.set_federation_id("other"); }));
+  EXPECT_TRUE(refused([](Offer& o) {
+    for (auto* id :
+         {o.config.mutable_run_id(), o.task.mutable_run_id(), o.version.mutable_run_id()}) {
+      *id = "../../etc";
+    }
+  }));
   EXPECT_TRUE(refused([](Offer& o) { o.manifest.add_base_model_digests(std::string(32, 'x')); }));
   EXPECT_TRUE(refused([](Offer& o) { o.manifest.set_min_cohort(5); }));
   EXPECT_TRUE(refused([](Offer& o) { o.task.set_not_after_unix_s(1); }));
@@ -222,6 +228,13 @@ TEST(AdapterChainTest, AcceptsAWholeChain) {
   const auto chain = CheckAdapterChain(ChainOf(3), CoordinatorKey().public_key());
   ASSERT_TRUE(chain.ok()) << chain.status();
   EXPECT_EQ(chain->versions.size(), 4u);
+}
+
+TEST(AdapterChainTest, RunNameThatLeadsOutOfTheFolderIsRefused) {
+  const TempDir dir;
+  const AdapterLibrary library(dir.path() + "/adapters", CoordinatorKey().public_key());
+  EXPECT_EQ(library.Load("../x").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(library.Load("fine-1").ok());
 }
 
 TEST(AdapterChainTest, RefusesAGapASwapAndAForeignKey) {

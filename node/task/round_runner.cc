@@ -21,6 +21,7 @@
 #include "node/worker/worker_process.h"
 #include "proto/trust/session_trust.h"
 #include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/result_chain.h"
 
 namespace choir::node {
 namespace {
@@ -72,9 +73,25 @@ absl::Status RoundRunner::Run(const v1::CheckInResponse::Task& offer) {
     status = RunChecked();
   }
   if (absl::IsCancelled(status) && !secagg::ReasonOf(status).has_value()) return status;
+  if (checked.ok() && !status.ok() && !absl::IsAborted(status)) GiveUp(status);
   CHOIR_FAILPOINT("node-round-over");
   CHOIR_RETURN_IF_ERROR(work_.Finish());
   return status;
+}
+
+// So that nobody waits for this node. If the word does not arrive, the lease runs out.
+void RoundRunner::GiveUp(const absl::Status& why) {
+  const std::optional<secagg::AbortReason> reason = secagg::ReasonOf(why);
+  v1::ProgressRequest request;
+  request.set_run_id(task_.config.run_id());
+  request.set_round(task_.task.round());
+  request.set_lease_id(task_.task.lease_id());
+  // Never the message: it may name the owner's files.
+  request.set_gives_up(reason.has_value() ? std::string(secagg::AbortReasonName(*reason))
+                                          : absl::StatusCodeToString(why.code()));
+  if (const absl::Status told = parts_.client.ReportProgress(request).status(); !told.ok()) {
+    spdlog::warn("give_up_not_told text=\"{}\"", told.ToString());
+  }
 }
 
 absl::Status RoundRunner::RunChecked() {
@@ -264,6 +281,10 @@ absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
   CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session,
                          secagg::ClientSession::Start(AsBytes(config), context, policy, signer,
                                                       verifier, std::move(seed)));
+  // The journal first: a node that dies between the two goes on with these keys, instead of
+  // refusing its own session as a replayed one.
+  CHOIR_RETURN_IF_ERROR(work_.SaveJournal(session.Snapshot().Expose()));
+  CHOIR_FAILPOINT("node-session-journal-begun");
   CHOIR_RETURN_IF_ERROR(RaiseRoundCounter(parts_.home.RoundCounter(), session.round_counter()));
   CHOIR_FAILPOINT("node-session-started");
   return session;
@@ -272,7 +293,12 @@ absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
 absl::StatusOr<secagg::ClientSession> RoundRunner::OpenSession(
     const secagg::Signer& signer, const secagg::DeviceVerifier& verifier) {
   CHOIR_ASSIGN_OR_RETURN(const std::optional<std::vector<uint8_t>> journal, work_.LoadJournal());
-  if (journal.has_value()) return secagg::ClientSession::Restore(*journal, signer, verifier);
+  if (journal.has_value()) {
+    CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session,
+                           secagg::ClientSession::Restore(*journal, signer, verifier));
+    CHOIR_RETURN_IF_ERROR(RaiseRoundCounter(parts_.home.RoundCounter(), session.round_counter()));
+    return session;
+  }
   CHOIR_ASSIGN_OR_RETURN(const std::string config, WaitForCohort());
   return StartSession(config, signer, verifier);
 }
@@ -347,6 +373,12 @@ absl::Status RoundRunner::AwaitResult() {
     if (broadcast.has_message()) {
       CHOIR_ASSIGN_OR_RETURN(const secagg::RoundResult result,
                              secagg::DecodeRoundResult(AsBytes(broadcast.message().body())));
+      CHOIR_ASSIGN_OR_RETURN(
+          const trust::PublicKey key,
+          trust::PublicKeyFrom(AsBytes(parts_.identity.manifest().coordinator_key())));
+      // Its place in the run's chain is checked when the adapters are synced; here, that it is
+      // signed.
+      CHOIR_RETURN_IF_ERROR(secagg::FollowChain(std::nullopt, key, result).status());
       return session.CheckResult(result);
     }
     if (!parts_.sleep(absl::Milliseconds(std::min(broadcast.wait_ms(), 20000u)))) {

@@ -55,6 +55,7 @@ class RoundRunner {
 
  private:
   absl::Status RunChecked();
+  void GiveUp(const absl::Status& why);
   absl::Status Fetch();
   absl::Status FetchModel();
   absl::Status Train();

@@ -1,5 +1,6 @@
 #include "node/task/session_driver.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/failpoint.h"
@@ -17,6 +18,7 @@ using trust::SessionStage;
 
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(200);
 constexpr absl::Duration kLastRetry = absl::Seconds(5);
+constexpr uint32_t kLongestWaitMs = 20000;
 
 uint32_t Number(SessionStage stage) {
   return static_cast<uint32_t>(stage);
@@ -112,7 +114,8 @@ absl::Status SessionDriver::WaitAndHandle(ClientSession& session, uint32_t after
       return secagg::Refusal(absl::StatusCode::kAborted, known,
                              "the coordinator ended the session");
     }
-    if (!sleep_(absl::Milliseconds(broadcast.wait_ms()))) return absl::CancelledError("stopping");
+    if (!sleep_(absl::Milliseconds(std::min(broadcast.wait_ms(), kLongestWaitMs))))
+      return absl::CancelledError("stopping");
   }
 }
 

@@ -35,6 +35,7 @@ absl::Status CheckAgreement(const CheckedTask& checked, const v1::Manifest& mani
       checked.version.federation_id() != manifest.federation_id()) {
     return absl::PermissionDeniedError("the task belongs to another federation");
   }
+  if (!IsRunId(config.run_id())) return absl::InvalidArgumentError("the run's name is malformed");
   if (task.run_id() != config.run_id() || checked.version.run_id() != config.run_id()) {
     return absl::PermissionDeniedError("the task's documents speak of different runs");
   }
@@ -76,6 +77,12 @@ absl::Status CheckRanges(const CheckedTask& checked) {
 }
 
 }  // namespace
+
+bool IsRunId(std::string_view text) {
+  return !text.empty() && text.size() <= 48 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
 
 absl::StatusOr<CheckedTask> CheckTask(const v1::CheckInResponse::Task& offer,
                                       const v1::Manifest& manifest, absl::Time now) {

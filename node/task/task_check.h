@@ -4,6 +4,7 @@
 // Checks of what the coordinator offers, before anything is done for it.
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -16,6 +17,9 @@
 #include "secure-agg/core/messages.h"
 
 namespace choir::node {
+
+// 1 to 48 of a-z, 0-9 and '-': what may name a run, and so a folder on this device.
+bool IsRunId(std::string_view text);
 
 // An offer whose signatures hold and whose parts fit each other.
 struct CheckedTask {

@@ -43,11 +43,15 @@ ThreadPool::~ThreadPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+// Claims tasks while there are any. A worker that comes late, because other programs have the
+// processor, finds none and does no harm: nobody waits for a worker, only for claimed tasks.
 void ThreadPool::Work(int worker) {
-  for (;;) {
-    const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
-    if (index >= count_) return;
-    call_(context_, index, worker);
+  int64_t left = unclaimed_.load();
+  while (left > 0) {
+    if (!unclaimed_.compare_exchange_weak(left, left - 1)) continue;
+    call_(context_, count_ - left, worker);
+    if (unfinished_.fetch_sub(1) == 1) unfinished_.notify_one();
+    left = unclaimed_.load();
   }
 }
 
@@ -59,7 +63,6 @@ void ThreadPool::WorkerLoop(int worker) {
     seen = generation_.load();
     if (stopping_.load()) return;
     Work(worker);
-    if (busy_.fetch_sub(1) == 1) busy_.notify_one();
   }
 }
 
@@ -72,13 +75,16 @@ void ThreadPool::Dispatch(int64_t count, void* context, Call call) {
   context_ = context;
   call_ = call;
   count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(threads_.size()));
+  unfinished_.store(count);
+  unclaimed_.store(count);
   generation_.fetch_add(1);
   generation_.notify_all();
   Work(0);
-  if (SpinUntil([&] { return busy_.load() == 0; })) return;
-  for (int busy = busy_.load(); busy != 0; busy = busy_.load()) busy_.wait(busy);
+  const auto finished = [this] { return unfinished_.load() == 0; };
+  if (SpinUntil(finished)) return;
+  for (int64_t left = unfinished_.load(); left != 0; left = unfinished_.load()) {
+    unfinished_.wait(left);
+  }
 }
 
 }  // namespace choir::engine

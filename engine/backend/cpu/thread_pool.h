@@ -46,14 +46,15 @@ class ThreadPool {
   void WorkerLoop(int worker);
   void Work(int worker);
 
-  // The current job; written before generation_ moves, read after.
+  // The current job. Read only by who has claimed one of its tasks: then Dispatch, which waits for
+  // that task, cannot have gone on to the next job.
   void* context_ = nullptr;
   Call call_ = nullptr;
   int64_t count_ = 0;
 
-  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int64_t> unclaimed_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<int> busy_{0};
+  alignas(64) std::atomic<int64_t> unfinished_{0};
   std::atomic<bool> stopping_{false};
   std::vector<std::thread> threads_;
 };

@@ -1,0 +1,20 @@
+#ifndef CHOIR_COORDINATOR_SERVER_OPTIONS_H_
+#define CHOIR_COORDINATOR_SERVER_OPTIONS_H_
+
+#include <string>
+
+namespace choir::coordinator {
+
+// Where a coordinator keeps its things and where it listens.
+struct ServerOptions {
+  std::string data;                           // the folder of choir federation init
+  std::string listen = "0.0.0.0:7433";        // nodes and operators; port 0: any
+  std::string enrol_listen = "0.0.0.0:7434";  // enrolment; port 0: any
+  // What invites tell nodes, "host:port" or "host"; empty: as listened on (0.0.0.0: 127.0.0.1).
+  std::string public_address;
+  std::string enrol_public_address;
+};
+
+}  // namespace choir::coordinator
+
+#endif  // CHOIR_COORDINATOR_SERVER_OPTIONS_H_
