@@ -63,7 +63,7 @@ absl::StatusOr<std::string> Continue(const EngineSession& session, const std::st
     if (c == '\n' || c == '\r' || c == '\t') c = ' ';
   }
   text.erase(0, std::min(text.find_first_not_of(' '), text.size()));
-  if (generation.reason == engine::StopReason::kMaxTokens) text += " ...";
+  if (generation.reason == engine::StopReason::kMaxTokens) text += "...";
   return std::move(text);
 }
 
