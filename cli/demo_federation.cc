@@ -95,6 +95,8 @@ DemoNodeStatus ParseStatus(const std::string& answer, const DemoNodeStatus& befo
   now.view.total_steps = status.value("total_steps", 0u);
   now.view.loss = status.value("loss", 0.0);
   now.adapter_version = status.value("adapter_version", uint64_t{0});
+  now.rounds_contributed = status.value("rounds_contributed", uint64_t{0});
+  now.bytes_sent_masked = status.value("bytes_sent_masked", uint64_t{0});
   now.last_problem = status.value("last_problem", std::string());
   return now;
 }

@@ -43,6 +43,8 @@ struct DemoFederationOptions {
 struct DemoNodeStatus {
   DemoNodeView view;
   uint64_t adapter_version = 0;
+  uint64_t rounds_contributed = 0;  // this and the next: sums of the node's own ledger
+  uint64_t bytes_sent_masked = 0;
   std::string last_problem;
 };
 

@@ -13,8 +13,6 @@
 #include "engine/infer/evaluator.h"
 #include "engine/infer/generator.h"
 #include "engine/infer/sampler.h"
-#include "node/task/adapter_library.h"
-#include "node/task/ledger.h"
 
 namespace choir::cli {
 namespace {
@@ -63,7 +61,7 @@ absl::StatusOr<std::string> Continue(const EngineSession& session, const std::st
     if (c == '\n' || c == '\r' || c == '\t') c = ' ';
   }
   text.erase(0, std::min(text.find_first_not_of(' '), text.size()));
-  if (generation.reason == engine::StopReason::kMaxTokens) text += " ...";
+  if (generation.reason == engine::StopReason::kMaxTokens) text += "...";
   return std::move(text);
 }
 
@@ -75,9 +73,7 @@ absl::StatusOr<std::string> FirstPrompt(const std::string& held_out_path) {
 // The node's own newest adapter, which must be the run's.
 absl::StatusOr<std::string> PulledAdapter(const DemoMeasurement& what,
                                           const DemoFederation::Node& node) {
-  // The key matters for what is fetched, not for where it lies.
-  const std::string path =
-      node::AdapterLibrary(node.home.Adapters(), trust::PublicKey{}).LatestPath(what.run_id);
+  const std::string path = fmt::format("{}/{}/latest.gguf", node.home.Adapters(), what.run_id);
   CHOIR_ASSIGN_OR_RETURN(const Digest digest, Sha256OfFile(path));
   if (digest == what.final_digest) return path;
   return absl::DataLossError(fmt::format("node {} has adapter {}, the run ended with {}", node.name,
@@ -92,16 +88,12 @@ absl::StatusOr<DemoNodeResult> MeasureNode(const DemoFederation::Node& node,
                          Evaluate(before, node.held_out_path, output));
   CHOIR_ASSIGN_OR_RETURN(const engine::Evaluation last,
                          Evaluate(after, node.held_out_path, output));
-  CHOIR_ASSIGN_OR_RETURN(const node::LedgerTotals ledger,
-                         node::ReadLedgerTotals(node.home.Ledger()));
   DemoNodeResult result;
   result.name = node.name;
   result.id_hex = node.id_hex;
   result.nll_before = first.mean_nll;
   result.nll_after = last.mean_nll;
   result.held_out_tokens = last.tokens;
-  result.rounds_contributed = ledger.contributed;
-  result.masked_bytes = ledger.masked_bytes;
   if (!with_sample) return result;
   CHOIR_ASSIGN_OR_RETURN(result.prompt, FirstPrompt(node.held_out_path));
   CHOIR_ASSIGN_OR_RETURN(result.text_before, Continue(before, result.prompt));
@@ -124,6 +116,8 @@ absl::StatusOr<std::vector<DemoNodeResult>> MeasureDemo(const DemoMeasurement& w
     const bool with_sample = i == 0 || i + 1 == federation.nodes().size();
     CHOIR_ASSIGN_OR_RETURN(DemoNodeResult result,
                            MeasureNode(node, before, after, with_sample, output));
+    result.rounds_contributed = federation.statuses()[i].rounds_contributed;
+    result.masked_bytes = federation.statuses()[i].bytes_sent_masked;
     results.push_back(std::move(result));
   }
   return results;

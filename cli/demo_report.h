@@ -51,8 +51,9 @@ struct DemoMeasurement {
   Digest final_digest{};  // of the adapter that the run ended with
 };
 
-// Held-out NLL with the initial adapter and with the one that the node itself pulled, ledger, and
-// samples of the first and the last node. DATA_LOSS if a node's adapter is not the run's.
+// Held-out NLL with the initial adapter and with the one that the node itself pulled, what its
+// ledger adds up to, and samples of the first and the last node. DATA_LOSS if a node's adapter is
+// not the run's.
 absl::StatusOr<std::vector<DemoNodeResult>> MeasureDemo(const DemoMeasurement& what,
                                                         const DemoFederation& federation,
                                                         Output& output);

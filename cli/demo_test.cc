@@ -171,9 +171,7 @@ TEST(RenderDemoTest, ANodeWithoutWorkHasNoBar) {
 }
 
 TEST(SummariseDemoTest, IsOneLineWithTheNodesThatTrain) {
-  DemoView view = TwoNodes();
-  view.nodes[1].step = 0;
-  EXPECT_EQ(SummariseDemo(view),
+  EXPECT_EQ(SummariseDemo(TwoNodes()),
             " 12 s  round 2: training, 1 at work, 1 ready; night-watch 9/30 loss 3.250");
 }
 

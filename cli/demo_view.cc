@@ -23,9 +23,9 @@ std::string LossText(const DemoNodeView& node) {
   return node.step > 0 ? fmt::format("loss {:.3f}", node.loss) : "";
 }
 
-// "round 2: training", without the counts behind it.
+// "round 2: training", without the counts or the stage behind it.
 std::string PhaseOf(const DemoView& view) {
-  return view.activity.substr(0, view.activity.find(','));
+  return view.activity.substr(0, view.activity.find_first_of(",("));
 }
 
 }  // namespace
@@ -60,7 +60,7 @@ std::vector<std::string> RenderDemo(const DemoView& view, int columns, BarStyle 
 std::string SummariseDemo(const DemoView& view) {
   std::string text = fmt::format("{:>5}  {}", HumaneDuration(view.elapsed), view.activity);
   for (const DemoNodeView& node : view.nodes) {
-    if (node.total_steps == 0 || node.step == 0) continue;
+    if (node.state != "training" || node.step == 0) continue;
     text += fmt::format("; {} {}/{} {}", node.name, node.step, node.total_steps, LossText(node));
   }
   return text;

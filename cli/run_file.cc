@@ -12,6 +12,10 @@
 namespace choir::cli {
 namespace {
 
+// What the coordinator takes: a cohort's graph is complete, and a round has so many of them.
+constexpr uint32_t kLargestCohort = 128;
+constexpr uint32_t kMostCohorts = 64;
+
 float Narrow(double value) {
   return static_cast<float>(value);
 }
@@ -78,10 +82,11 @@ absl::Status ReadAggregation(const TomlFile& root, v1::AggregationSpec& aggregat
   TomlTable table(root, "aggregation");
   aggregation.set_strategy(table.Text("strategy", "fedavg"));
   aggregation.set_server_learning_rate(Narrow(table.Number("server_learning_rate", 1e-6, 1e3, 1)));
-  aggregation.set_min_cohort(table.Count32("min_cohort", 3, 1000, 8));
+  aggregation.set_min_cohort(table.Count32("min_cohort", 3, kLargestCohort, 8));
   aggregation.set_target_cohort(
-      table.Count32("target_cohort", 3, 1000, std::max(aggregation.min_cohort(), 32u)));
-  aggregation.set_max_cohort(table.Count32("max_cohort", 3, 1000, aggregation.target_cohort()));
+      table.Count32("target_cohort", 3, kLargestCohort, std::max(aggregation.min_cohort(), 32u)));
+  aggregation.set_max_cohort(
+      table.Count32("max_cohort", 3, kLargestCohort, aggregation.target_cohort()));
   if (aggregation.target_cohort() < aggregation.min_cohort() ||
       aggregation.max_cohort() < aggregation.target_cohort()) {
     table.Fail("target_cohort", "must lie between min_cohort and max_cohort");
@@ -101,6 +106,7 @@ absl::Status ReadPacing(const TomlFile& root, v1::PacingSpec& pacing) {
   pacing.set_training_wait_s(table.Count32("training_wait_s", 1, 7 * 86400, 600));
   pacing.set_cohort_wait_s(table.Count32("cohort_wait_s", 1, 86400, 300));
   pacing.set_stage_wait_s(table.Count32("stage_wait_s", 1, 86400, 120));
+  pacing.set_cohorts(table.Count32("cohorts", 1, kMostCohorts, 1));
   pacing.set_over_selection(Narrow(table.Number("over_selection", 0, 4, 0.3)));
   return table.Finish();
 }

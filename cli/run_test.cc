@@ -25,6 +25,12 @@ TEST(RunFileTest, DefaultsFillTheRest) {
   EXPECT_EQ(file->config.training().local_epochs(), 1u);
 }
 
+TEST(RunFileTest, RoundMayAddUpSeveralCohorts) {
+  const auto file = ParseRunFile(std::string(kSmallest) + "[pacing]\ncohorts = 4\n", "run.toml");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->config.pacing().cohorts(), 4u);
+}
+
 // So that the example cannot fall behind: what it says is what a file gets that says nothing.
 TEST(RunFileTest, ShippedExampleHoldsEveryDefault) {
   const auto text = ReadFile("configs/run.toml", 1 << 20);
@@ -51,6 +57,8 @@ TEST(RunFileTest, MistakesAreNamedWithWhatWouldDo) {
   EXPECT_NE(ErrorOf(good + "[aggregation]\nring_bits = 20\n").find("16, 24 or 32"),
             std::string::npos);
   EXPECT_NE(ErrorOf(good + "[aggregation]\nmax_cohort = 4\n").find("between"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[aggregation]\nmax_cohort = 129\n").find("to 128"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[pacing]\ncohorts = 65\n").find("from 1 to 64"), std::string::npos);
   EXPECT_NE(ErrorOf(good + "[training]\nlearning_rate = nan\n").find("learning_rate"),
             std::string::npos);
   EXPECT_NE(ErrorOf(good + "[training]\npacking = \"tight\"\n").find("packed, windows"),

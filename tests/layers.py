@@ -23,7 +23,8 @@ ALLOWED = {
     "coordinator": BASE | {"choir/v1", "proto", "engine/lora", "engine/gguf", "secure-agg/core", "secure-agg/server", "coordinator"},
     "coordinator/strategy": BASE | {"engine/lora"},
     "node": BASE | {"choir/v1", "proto", "engine", "secure-agg/core", "secure-agg/client", "node"},
-    "cli": BASE | {"choir/v1", "proto", "engine", "node/identity", "node/control"},
+    "cli": BASE | {"choir/v1", "proto", "engine", "node/identity", "node/control",
+                                       "node/task/adapter_library.h", "node/task/ledger.h"},
 }
 # Words that may appear only in their own room.
 ONLY_IN = [

@@ -38,6 +38,7 @@ absl::StatusOr<Member> DecodeMember(const stored::Member& from, size_t num_cohor
   member.steps_done = from.steps_done();
   member.steps_total = from.steps_total();
   member.cohort = from.cohort();
+  member.stalled = from.stalled();
   if (member.state == MemberState::kInCohort && member.cohort >= num_cohorts) {
     return absl::DataLossError(fmt::format("stored round: a member of cohort {}, of {} cohorts",
                                            member.cohort, num_cohorts));
@@ -90,6 +91,7 @@ std::string EncodeRound(const RoundState& state) {
     to.set_steps_done(member.steps_done);
     to.set_steps_total(member.steps_total);
     to.set_cohort(member.cohort);
+    to.set_stalled(member.stalled);
   }
   for (const Cohort& cohort : state.cohorts) {
     stored::Cohort& to = *out.add_cohorts();

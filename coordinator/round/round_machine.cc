@@ -55,25 +55,36 @@ class Machine {
     for (auto& [id, member] : s().members) {
       const bool waiting =
           member.state == MemberState::kTraining || member.state == MemberState::kReady;
-      if (waiting && member.lease_until <= now_) Move(member, MemberState::kGone);
+      if (waiting && member.lease_until <= now_) LosePlace(member);
     }
+  }
+
+  // Before its delta was done, or after.
+  void LosePlace(Member& member) {
+    member.stalled = member.stalled || member.state == MemberState::kTraining;
+    Move(member, MemberState::kGone);
+  }
+
+  // Progress: the lease lives on.
+  void Renew(Member& member) {
+    member.lease_until = now_ + policy_.lease;
+    if (!member.stalled) return;
+    member.stalled = false;
+    Changed();
   }
 
   absl::Status On(const CheckIn& e) {
     const auto it = s().members.find(e.node);
     if (it != s().members.end()) {
-      Member& member = it->second;
-      if (member.state == MemberState::kTraining || member.state == MemberState::kReady) {
-        member.lease_until = now_ + policy_.lease;
-        return absl::OkStatus();
-      }
-      if (member.state == MemberState::kInCohort) return absl::OkStatus();
-      if (member.state == MemberState::kSpent) {
+      // It has a place already. Asking again is no progress: the lease stays as it is.
+      if (it->second.state == MemberState::kSpent) {
         return absl::UnavailableError("the node has contributed to this round");
       }
+      if (it->second.state != MemberState::kGone) return absl::OkStatus();
     }
     if (absl::Status place = Admits(); !place.ok()) return place;
     Member member;
+    member.stalled = it != s().members.end() && it->second.stalled;
     member.lease_id = e.lease_id;
     member.lease_until = now_ + policy_.lease;
     Move(member, MemberState::kTraining);
@@ -112,14 +123,16 @@ class Machine {
     Member* member = Holder(e.node, e.lease_id);
     if (member == nullptr) return WithoutYou();
     // Late is welcome while there is a place.
-    if (member->state == MemberState::kGone && Admits().ok()) Move(*member, MemberState::kTraining);
+    if (member->state == MemberState::kGone && Admits().ok()) {
+      Move(*member, MemberState::kTraining);
+      member->lease_until = now_ + policy_.lease;
+    }
     if (member->state == MemberState::kGone || member->state == MemberState::kSpent) {
       return WithoutYou();
     }
     if (member->state == MemberState::kTraining) {
       // Fewer steps than before are progress too: the worker went back to its checkpoint.
-      const bool moved = e.steps_done != member->steps_done || member->since == now_;
-      if (moved) member->lease_until = now_ + policy_.lease;
+      if (e.steps_done != member->steps_done) Renew(*member);
       member->steps_done = e.steps_done;
       member->steps_total = e.steps_total;
     }
@@ -128,9 +141,7 @@ class Machine {
 
   absl::Status On(const Touched& e) {
     const auto it = s().members.find(e.node);
-    if (it != s().members.end() && it->second.state == MemberState::kTraining) {
-      it->second.lease_until = now_ + policy_.lease;
-    }
+    if (it != s().members.end() && it->second.state == MemberState::kTraining) Renew(it->second);
     return absl::OkStatus();
   }
 
@@ -138,7 +149,7 @@ class Machine {
     Member* member = Holder(e.node, e.lease_id);
     if (member == nullptr) return absl::OkStatus();
     if (member->state == MemberState::kTraining || member->state == MemberState::kReady) {
-      Move(*member, MemberState::kGone);
+      LosePlace(*member);
     }
     return absl::OkStatus();
   }
@@ -161,7 +172,7 @@ class Machine {
     // A delta that is done is worth more than a place: it is taken beyond the selection, too.
     if (!Collecting()) return WithoutYou();
     Move(*member, MemberState::kReady);
-    member->lease_until = now_ + policy_.lease;
+    Renew(*member);
     return absl::OkStatus();
   }
 
@@ -207,8 +218,8 @@ class Machine {
   // Runs again with those who are left, or gives the round up.
   void AfterFailure(const CohortFailed& e) {
     const bool can_rerun =
-        s().reruns <= policy_.max_reruns && (s().Count(MemberState::kTraining) > 0 ||
-                                             s().Count(MemberState::kReady) >= policy_.min_cohort);
+        s().reruns <= policy_.max_reruns &&
+        (s().Awaited() > 0 || s().Count(MemberState::kReady) >= policy_.min_cohort);
     if (can_rerun) {
       s().phase = Phase::kTraining;
       s().cohort_deadline = absl::InfiniteFuture();  // Settle() sets it anew
@@ -291,7 +302,7 @@ class Machine {
     }
     const bool waited = now_ >= s().cohort_deadline;
     // Of a cohort that failed, those who are left are all there is to wait for.
-    const bool rerun = s().reruns > 0 && s().Count(MemberState::kTraining) == 0;
+    const bool rerun = s().reruns > 0 && s().Awaited() == 0;
     const bool enough =
         ready >= policy_.target_cohort || (ready >= policy_.min_cohort && (waited || rerun));
     if (!enough) return false;
@@ -335,10 +346,10 @@ class Machine {
   }
 
   // The wait for a cohort: begins with the first node that is ready, ends with a cohort (FormOne)
-  // or with its dissolution.
+  // or with its dissolution. After a cohort there may be nobody left to be ready.
   void SettleDeadline() {
     const uint32_t ready = s().Count(MemberState::kReady);
-    if (ready == 0 && s().LiveCohorts() == 0) {
+    if (ready == 0 && s().cohorts.empty()) {
       s().cohort_deadline = absl::InfiniteFuture();
       return;
     }
@@ -354,7 +365,7 @@ class Machine {
     ++s().dissolved;
     s().cohort_deadline = now_ + policy_.cohort_wait;
     Changed();
-    if (s().Count(MemberState::kTraining) > 0) return;
+    if (s().Awaited() > 0) return;
     if (s().LiveCohorts() > 0) {
       StopCollecting();
     } else if (s().dissolved >= policy_.max_dissolved) {

@@ -18,6 +18,7 @@
 namespace choir::coordinator {
 
 // A node asks for work. `lease_id` is fresh and random; it is used only if the node gets a new one.
+// A lease that it holds already does not live longer for it.
 struct CheckIn {
   NodeId node;
   std::string lease_id;

@@ -40,6 +40,12 @@ uint32_t RoundState::Count(CohortState state) const {
       cohorts.begin(), cohorts.end(), [state](const Cohort& c) { return c.state == state; }));
 }
 
+uint32_t RoundState::Awaited() const {
+  return static_cast<uint32_t>(std::ranges::count_if(members, [](const auto& m) {
+    return m.second.state == MemberState::kTraining && !m.second.stalled;
+  }));
+}
+
 uint32_t RoundState::LiveCohorts() const {
   return Count(CohortState::kRunning) + Count(CohortState::kSummed);
 }

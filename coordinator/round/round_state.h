@@ -62,6 +62,9 @@ struct Member {
   uint32_t steps_done = 0;
   uint32_t steps_total = 0;
   uint32_t cohort = 0;  // index; in kInCohort
+  // It lost a place without a delta and has shown no progress since: the round does not wait for
+  // it.
+  bool stalled = false;
   friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -92,6 +95,8 @@ struct RoundState {
 
   [[nodiscard]] uint32_t Count(MemberState state) const;
   [[nodiscard]] uint32_t Count(CohortState state) const;
+  // Members in training that are worth waiting for: not stalled.
+  [[nodiscard]] uint32_t Awaited() const;
   // Cohorts that are running or summed.
   [[nodiscard]] uint32_t LiveCohorts() const;
   [[nodiscard]] bool ended_already() const {

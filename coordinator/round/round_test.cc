@@ -143,6 +143,51 @@ TEST_F(RoundTest, StepsThatDoNotMoveAreNoProgress) {
   EXPECT_EQ(state_.members[Node(0)].state, MemberState::kGone);
 }
 
+TEST_F(RoundTest, CheckInIsNoProgress) {
+  Train(0, 3);
+  now_ += absl::Seconds(30);
+  ASSERT_TRUE(Do(CheckIn{Node(0), Lease(0)}).ok());
+  ASSERT_TRUE(Do(Touched{Node(1)}).ok());
+  Wait(absl::Seconds(30));
+  EXPECT_EQ(state_.members[Node(0)].state, MemberState::kGone);
+  EXPECT_EQ(state_.members[Node(1)].state, MemberState::kTraining);
+}
+
+// However often it comes back for a new lease.
+TEST_F(RoundTest, NodeThatNeverProgressesDoesNotHoldUpTheOthers) {
+  Train(0, 3);
+  MakeReady(0, 2);
+  for (int i = 0; i < 30 && state_.phase != Phase::kAbandoned; ++i) {
+    MakeReady(0, 2);
+    (void)Do(CheckIn{Node(2), Lease(2)});
+    (void)Do(Progress{Node(2), Lease(2), 0, 9});
+    Wait(absl::Seconds(10));
+  }
+  EXPECT_EQ(state_.phase, Phase::kAbandoned);
+  EXPECT_EQ(state_.reason, "cohort-below-minimum");
+}
+
+TEST_F(RoundTest, NodeThatProgressesAgainIsWaitedFor) {
+  Train(0, 3);
+  MakeReady(0, 2);
+  Wait(absl::Seconds(60));
+  ASSERT_TRUE(Do(CheckIn{Node(2), "again"}).ok());
+  EXPECT_EQ(state_.Awaited(), 0u);
+  ASSERT_TRUE(Do(Progress{Node(2), "again", 1, 9}).ok());
+  EXPECT_EQ(state_.Awaited(), 1u);
+}
+
+TEST_F(RoundTest, AfterAFailedCohortNobodyLeftEndsTheRound) {
+  Train(0, 5);
+  policy_.cohorts = 2;
+  MakeReady(0, 4);
+  ASSERT_TRUE(Do(CohortFailed{0, Nodes(0, 4), {}, "too-few-survivors", "2 of 3"}).ok());
+  EXPECT_EQ(state_.phase, Phase::kTraining);
+  ASSERT_TRUE(Do(GiveUp{Node(4), Lease(4)}).ok());
+  for (int i = 0; i < 3; ++i) Wait(absl::Seconds(20));
+  EXPECT_EQ(state_.phase, Phase::kAbandoned);
+}
+
 TEST_F(RoundTest, ForeignLeaseIsRefused) {
   Train(0, 1);
   EXPECT_EQ(Do(Ready{Node(0), Lease(1)}).code(), absl::StatusCode::kAborted);

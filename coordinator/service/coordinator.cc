@@ -23,6 +23,8 @@ constexpr uint8_t kInputHeader = 6;
 constexpr uint8_t kInputChunk = 7;
 constexpr size_t kSessionIdBytes = 16;
 constexpr uint32_t kMaxVersions = 100;
+// Of the versions in one answer: half of what a message may have. A single version stays far below.
+constexpr size_t kMaxVersionsBytes = size_t{2} << 20;
 constexpr absl::Duration kLongestPoll = absl::Seconds(20);
 constexpr absl::Duration kFlushEvery = absl::Minutes(1);
 
@@ -41,6 +43,12 @@ double UnitFrom(RandomSource& random) {
   uint32_t value = 0;
   std::memcpy(&value, bytes.data(), sizeof(value));
   return static_cast<double>(value) / 4294967296.0;
+}
+
+size_t BytesOf(const VersionRecord& record) {
+  size_t bytes = record.document.size();
+  for (const std::string& result : record.results) bytes += result.size();
+  return bytes;
 }
 
 // What an operator left to the coordinator, or what it fills in by itself, is no difference.
@@ -413,7 +421,10 @@ absl::StatusOr<v1::ListAdapterVersionsResponse> Coordinator::ListVersions(
     return absl::NotFoundError("there is no such run");
   }
   v1::ListAdapterVersionsResponse response;
+  size_t bytes = 0;
   for (const VersionRecord& record : records) {
+    bytes += BytesOf(record);
+    if (bytes > kMaxVersionsBytes && response.versions_size() > 0) break;
     if (!response.add_versions()->ParseFromString(record.document)) {
       return absl::DataLossError(fmt::format("version {} in the store is damaged", record.version));
     }

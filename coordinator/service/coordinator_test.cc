@@ -351,6 +351,10 @@ TEST_F(CoordinatorTest, RunThatCannotBeIsRefusedByField) {
   EXPECT_THAT(refused([](auto& c) { c.set_base_model_digest(std::string(32, 'x')); }),
               HasSubstr("upload it first"));
   EXPECT_THAT(refused([](auto& c) { c.mutable_pacing()->set_rounds(0); }), HasSubstr("rounds"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_training()->set_learning_rate(INFINITY); }),
+              HasSubstr("training.learning_rate"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_training()->set_context_tokens(0); }),
+              HasSubstr("training.context_tokens"));
 }
 
 TEST_F(CoordinatorTest, InviteServesOneDeviceOnce) {

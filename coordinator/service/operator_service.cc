@@ -15,18 +15,6 @@ namespace {
 constexpr int kMaxWatchers = 16;
 constexpr absl::Duration kWatchWait = absl::Seconds(1);
 
-// Calls `body` if an operator calls; its value becomes the answer.
-template <typename T, typename Body>
-grpc::Status ForOperator(const grpc::ServerContext& context, T* response, Body body) {
-  if (const absl::Status allowed = rpc::RequireOperator(context); !allowed.ok()) {
-    return rpc::ToGrpc(allowed);
-  }
-  absl::StatusOr<T> value = body();
-  if (!value.ok()) return rpc::ToGrpc(value.status());
-  *response = *std::move(value);
-  return grpc::Status::OK;
-}
-
 // The blob that an upload is about: named by its first message.
 struct UploadTarget {
   Digest digest{};
@@ -69,6 +57,20 @@ void WaitForChange(LongPolls& polls, const std::string& run_id, absl::Time deadl
 
 }  // namespace
 
+absl::Status OperatorServiceImpl::Admit(const grpc::ServerContextBase& context) const {
+  return rpc::RequireOperator(context, root_pem_, coordinator_.clock().Now());
+}
+
+template <typename T, typename Body>
+grpc::Status OperatorServiceImpl::ForOperator(const grpc::ServerContext& context, T* response,
+                                              Body body) const {
+  if (const absl::Status allowed = Admit(context); !allowed.ok()) return rpc::ToGrpc(allowed);
+  absl::StatusOr<T> value = body();
+  if (!value.ok()) return rpc::ToGrpc(value.status());
+  *response = *std::move(value);
+  return grpc::Status::OK;
+}
+
 grpc::Status OperatorServiceImpl::CreateInvite(grpc::ServerContext* context,
                                                const v1::CreateInviteRequest* request,
                                                v1::CreateInviteResponse* response) {
@@ -104,9 +106,7 @@ grpc::Status OperatorServiceImpl::StatBlob(grpc::ServerContext* context,
 grpc::Status OperatorServiceImpl::FetchBlob(grpc::ServerContext* context,
                                             const v1::FetchBlobRequest* request,
                                             grpc::ServerWriter<v1::BlobChunk>* writer) {
-  if (const absl::Status allowed = rpc::RequireOperator(*context); !allowed.ok()) {
-    return rpc::ToGrpc(allowed);
-  }
+  if (const absl::Status allowed = Admit(*context); !allowed.ok()) return rpc::ToGrpc(allowed);
   return SendBlob(coordinator_.blobs(), *request, *writer, [] {});
 }
 
@@ -138,9 +138,7 @@ grpc::Status OperatorServiceImpl::GetRun(grpc::ServerContext* context,
 grpc::Status OperatorServiceImpl::WatchRun(grpc::ServerContext* context,
                                            const v1::WatchRunRequest* request,
                                            grpc::ServerWriter<v1::RunStatus>* writer) {
-  if (const absl::Status allowed = rpc::RequireOperator(*context); !allowed.ok()) {
-    return rpc::ToGrpc(allowed);
-  }
+  if (const absl::Status allowed = Admit(*context); !allowed.ok()) return rpc::ToGrpc(allowed);
   if (watchers_.fetch_add(1) >= kMaxWatchers) {
     watchers_.fetch_sub(1);
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many are watching; try again later"};

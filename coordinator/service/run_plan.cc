@@ -23,6 +23,8 @@ constexpr uint32_t kMaxRounds = 100'000;
 constexpr uint32_t kLongestWaitS = 7 * 24 * 3600;
 constexpr uint32_t kDefaultWaitS = 60;
 constexpr uint32_t kDefaultTrainingWaitS = 600;
+constexpr uint32_t kMaxTrainingSteps = 1u << 20;
+constexpr uint32_t kMaxContextTokens = 1u << 17;
 constexpr float kMostOverSelection = 4.0f;
 // An 8B model at rank 64 stays below this.
 constexpr uint64_t kMaxAdapterBytes = uint64_t{2} << 30;
@@ -111,6 +113,33 @@ absl::Status FillAggregation(v1::AggregationSpec& spec, const v1::Manifest& mani
   return CheckCohort(spec, manifest);
 }
 
+// The nodes' own limits (node/task/task_check.cc): a run beyond them would find no node.
+absl::Status CheckTraining(const v1::TrainingSpec& spec) {
+  if (spec.local_steps() == 0 && spec.local_epochs() == 0) {
+    return Invalid("training", "one of local_steps and local_epochs must be above zero");
+  }
+  if (spec.local_steps() > kMaxTrainingSteps || spec.local_epochs() > kMaxTrainingSteps ||
+      spec.batch() == 0 || spec.batch() > kMaxTrainingSteps) {
+    return Invalid("training", fmt::format("{} steps, {} epochs, batch {}: at most {} of each, and "
+                                           "a batch of at least 1",
+                                           spec.local_steps(), spec.local_epochs(), spec.batch(),
+                                           kMaxTrainingSteps));
+  }
+  if (spec.context_tokens() == 0 || spec.context_tokens() > kMaxContextTokens) {
+    return Invalid("training.context_tokens",
+                   fmt::format("{}; 1 to {}", spec.context_tokens(), kMaxContextTokens));
+  }
+  if (!std::isfinite(spec.learning_rate()) || spec.learning_rate() <= 0) {
+    return Invalid("training.learning_rate", "must be a number above zero");
+  }
+  for (const float value : {spec.weight_decay(), spec.max_gradient_norm()}) {
+    if (!std::isfinite(value) || value < 0) {
+      return Invalid("training", "weight_decay and max_gradient_norm must be numbers from zero on");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status FillWait(std::string_view field, uint32_t value, uint32_t fallback,
                       void (v1::PacingSpec::*set)(uint32_t), v1::PacingSpec& spec) {
   if (value > kLongestWaitS) {
@@ -172,6 +201,7 @@ absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::
   CHOIR_RETURN_IF_ERROR(CheckRunId(config.run_id()));
   CHOIR_RETURN_IF_ERROR(CheckModel(config, manifest, blobs));
   CHOIR_RETURN_IF_ERROR(CheckInitialAdapter(config, blobs));
+  CHOIR_RETURN_IF_ERROR(CheckTraining(config.training()));
   CHOIR_RETURN_IF_ERROR(FillAggregation(*config.mutable_aggregation(), manifest));
   CHOIR_RETURN_IF_ERROR(FillPacing(*config.mutable_pacing()));
   config.set_federation_id(manifest.federation_id());

@@ -118,7 +118,7 @@ struct Server::State {
     CHOIR_RETURN_IF_ERROR(CheckPort(options.enrol_listen));
     grpc::EnableDefaultHealthCheckService(true);
     node_service = std::make_unique<NodeServiceImpl>(*coordinator);
-    operator_service = std::make_unique<OperatorServiceImpl>(*coordinator);
+    operator_service = std::make_unique<OperatorServiceImpl>(*coordinator, federation.root_pem);
     enrolment_service = std::make_unique<EnrolmentServiceImpl>(*coordinator);
     int port = 0;
     grpc::ServerBuilder builder;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -76,7 +77,9 @@ class NodeServiceImpl final : public NodeServiceBase {
 
 class OperatorServiceImpl final : public v1::OperatorService::Service {
  public:
-  explicit OperatorServiceImpl(Coordinator& coordinator) : coordinator_(coordinator) {}
+  // `root_pem`: of the federation's authority; operators' certificates come from it directly.
+  OperatorServiceImpl(Coordinator& coordinator, std::string root_pem)
+      : coordinator_(coordinator), root_pem_(std::move(root_pem)) {}
 
   // Ends the streams of WatchRun.
   void StopWatching() { stopping_ = true; }
@@ -110,7 +113,14 @@ class OperatorServiceImpl final : public v1::OperatorService::Service {
                                    v1::ListAdapterVersionsResponse* response) override;
 
  private:
+  // PERMISSION_DENIED unless an operator calls.
+  [[nodiscard]] absl::Status Admit(const grpc::ServerContextBase& context) const;
+  // `body`'s value becomes the answer, if an operator calls.
+  template <typename T, typename Body>
+  grpc::Status ForOperator(const grpc::ServerContext& context, T* response, Body body) const;
+
   Coordinator& coordinator_;
+  const std::string root_pem_;
   std::atomic<int> watchers_ = 0;
   std::atomic<bool> stopping_ = false;
 };

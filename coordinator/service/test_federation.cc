@@ -91,6 +91,11 @@ v1::RunConfig TestRun(BlobStore& blobs, const std::string& strategy, uint32_t ro
   config.set_base_model_digest(std::string(AsChars(Sha256Of(model))));
   config.set_initial_adapter_digest(std::string(AsChars(Sha256Of(adapter))));
   config.set_architecture("llama");
+  v1::TrainingSpec& training = *config.mutable_training();
+  training.set_local_steps(1);
+  training.set_batch(1);
+  training.set_context_tokens(8);
+  training.set_learning_rate(0.1f);
   v1::AggregationSpec& aggregation = *config.mutable_aggregation();
   aggregation.set_strategy(strategy);
   aggregation.set_min_cohort(3);

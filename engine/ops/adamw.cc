@@ -1,5 +1,7 @@
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "engine/ops/call_check.h"
 #include "engine/ops/schemas.h"
 
@@ -64,7 +66,7 @@ std::vector<OpExample> Examples() {
   std::vector<OpExample> examples;
   for (const int64_t count : {1, 7, 64, 1000}) {
     const TensorDesc flat = F32(1, count);
-    examples.push_back({.name = "n" + std::to_string(count),
+    examples.push_back({.name = fmt::format("n{}", count),
                         .inputs = {F32(1, 8)},
                         .updates = {flat, flat, flat, flat},
                         .attrs = {},

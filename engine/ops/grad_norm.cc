@@ -1,4 +1,4 @@
-#include <string>
+#include <fmt/format.h>
 
 #include "engine/ops/call_check.h"
 #include "engine/ops/schemas.h"
@@ -23,7 +23,7 @@ void Reference(const RefCall& call) {
 std::vector<OpExample> Examples() {
   std::vector<OpExample> examples;
   for (const int64_t count : {1, 7, 64, 5000}) {
-    examples.push_back({.name = "n" + std::to_string(count),
+    examples.push_back({.name = fmt::format("n{}", count),
                         .inputs = {F32(1, count)},
                         .updates = {F32(1, 1)},
                         .attrs = {},

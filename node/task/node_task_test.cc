@@ -1,4 +1,5 @@
 #include <fstream>
+#include <limits>
 
 #include "absl/time/clock.h"
 #include <gtest/gtest.h>
@@ -106,6 +107,9 @@ TEST(TaskCheckTest, PartsThatDoNotFitEachOtherAreRefused) {
   EXPECT_TRUE(refused([](Offer& o) { o.task.set_trained_factors("c"); }));
   EXPECT_TRUE(refused([](Offer& o) { o.config.mutable_training()->set_context_tokens(0); }));
   EXPECT_TRUE(refused([](Offer& o) { o.config.mutable_training()->set_learning_rate(-1); }));
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(refused([](Offer& o) { o.config.mutable_training()->set_learning_rate(kInfinity); }));
+  EXPECT_TRUE(refused([](Offer& o) { o.config.mutable_training()->set_weight_decay(-kInfinity); }));
 }
 
 TEST(TaskCheckTest, AdapterOfZerosOrAnotherSizeIsRefused) {

@@ -1,6 +1,7 @@
 #include "node/task/task_check.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -60,6 +61,10 @@ absl::Status CheckAgreement(const CheckedTask& checked, const v1::Manifest& mani
   return absl::OkStatus();
 }
 
+bool IsFiniteFromZero(float value) {
+  return std::isfinite(value) && value >= 0;
+}
+
 absl::Status CheckRanges(const CheckedTask& checked) {
   const v1::TrainingSpec& training = checked.config.training();
   if (checked.config.base_model_bytes() == 0 ||
@@ -70,7 +75,12 @@ absl::Status CheckRanges(const CheckedTask& checked) {
   if (training.context_tokens() == 0 || training.context_tokens() > kMaxContextTokens ||
       training.local_steps() > kMaxSteps || training.local_epochs() > kMaxSteps ||
       (training.local_steps() == 0 && training.local_epochs() == 0) || training.batch() == 0 ||
-      training.batch() > kMaxSteps || !(training.learning_rate() > 0)) {
+      training.batch() > kMaxSteps) {
+    return absl::InvalidArgumentError("the task's training lengths are out of range");
+  }
+  if (!(training.learning_rate() > 0) || !std::isfinite(training.learning_rate()) ||
+      !IsFiniteFromZero(training.weight_decay()) ||
+      !IsFiniteFromZero(training.max_gradient_norm())) {
     return absl::InvalidArgumentError("the task's training settings are out of range");
   }
   return absl::OkStatus();

@@ -86,10 +86,18 @@ absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContextBase& context) {
   return std::string(AsChars(trust::IdOf(certificate.public_key)));
 }
 
-absl::Status RequireOperator(const grpc::ServerContextBase& context) {
+absl::Status RequireOperator(const grpc::ServerContextBase& context, std::string_view root_pem,
+                             absl::Time now) {
   CHOIR_ASSIGN_OR_RETURN(const std::string name, PeerCommonName(context));
-  if (name.starts_with("operator:")) return absl::OkStatus();
-  return absl::PermissionDeniedError(fmt::format("this call is for operators, not for {}", name));
+  if (!name.starts_with("operator:")) {
+    return absl::PermissionDeniedError(fmt::format("this call is for operators, not for {}", name));
+  }
+  CHOIR_ASSIGN_OR_RETURN(const std::string leaf,
+                         PeerProperty(context, GRPC_X509_PEM_CERT_PROPERTY_NAME));
+  // The leaf alone: a chain through another CA leads nowhere.
+  if (trust::VerifyChain(leaf, root_pem, now).ok()) return absl::OkStatus();
+  return absl::PermissionDeniedError(fmt::format(
+      "the certificate of {} is not issued by the federation's authority itself", name));
 }
 
 }  // namespace choir::rpc

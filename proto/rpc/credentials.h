@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include <grpcpp/grpcpp.h>
 
 namespace choir::rpc {
@@ -40,8 +41,11 @@ absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContextBase& contex
 // The 32-byte id of a calling node: SHA-256 of the key in its verified certificate, whose name must
 // be "node:<hex>". PERMISSION_DENIED for any other caller.
 absl::StatusOr<std::string> PeerNodeId(const grpc::ServerContextBase& context);
-// PERMISSION_DENIED unless an operator calls.
-absl::Status RequireOperator(const grpc::ServerContextBase& context);
+// PERMISSION_DENIED unless an operator calls: its verified certificate is named "operator:<name>"
+// and comes from `root_pem` itself. The enrolment CA, whose key is on the coordinator's machine,
+// can make no operators.
+absl::Status RequireOperator(const grpc::ServerContextBase& context, std::string_view root_pem,
+                             absl::Time now);
 
 // Status conversion, with payloads (reason codes) carried in the error details.
 grpc::Status ToGrpc(const absl::Status& status);

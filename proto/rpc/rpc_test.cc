@@ -18,9 +18,11 @@ using trust::SigningKey;
 // Answers with the caller's name, or refuses callers that are no operators.
 class EchoService final : public v1::OperatorService::Service {
  public:
+  explicit EchoService(const std::string& root_pem) : root_pem_(root_pem) {}
   grpc::Status CreateInvite(grpc::ServerContext* context, const v1::CreateInviteRequest*,
                             v1::CreateInviteResponse* response) override {
-    if (absl::Status status = RequireOperator(*context); !status.ok()) return ToGrpc(status);
+    const absl::Status allowed = RequireOperator(*context, root_pem_, absl::Now());
+    if (!allowed.ok()) return ToGrpc(allowed);
     response->set_invite(PeerCommonName(*context).value_or("?"));
     return grpc::Status::OK;
   }
@@ -31,6 +33,9 @@ class EchoService final : public v1::OperatorService::Service {
     response->add_nodes()->set_node_id(*id);
     return grpc::Status::OK;
   }
+
+ private:
+  const std::string& root_pem_;
 };
 
 class RpcTest : public testing::Test {
@@ -84,7 +89,7 @@ class RpcTest : public testing::Test {
   SigningKey enrolment_ = SigningKey::Generate(random_);
   std::string root_;
   std::string ca_;
-  EchoService service_;
+  EchoService service_{root_};
   int port_ = 0;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
@@ -112,6 +117,19 @@ TEST_F(RpcTest, OperatorIsKnownByName) {
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_EQ(response->invite(), "operator:ada");
   EXPECT_EQ(TryListNodes(&identity).status().code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(RpcTest, OperatorOfTheEnrolmentCaIsRefused) {
+  const SigningKey key = SigningKey::Generate(random_);
+  const TlsIdentity identity{
+      trust::IssueOperator(enrolment_, ca_, key.public_key(), "ada", validity_, random_).value() +
+          ca_,
+      key.ToPkcs8Pem()};
+  const absl::Status status = TryInvite(&identity).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
+  // The chain itself is good: it is the name that it cannot give.
+  EXPECT_NE(status.message().find("not issued by the federation's authority"), std::string::npos)
+      << status;
 }
 
 TEST_F(RpcTest, NoCertificateOrAForeignOneIsRefused) {

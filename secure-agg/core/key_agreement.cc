@@ -31,6 +31,7 @@ SecretBytes<32> Expand(const SecretBytes<32>& key, const Digest& salt, WireWrite
 
 WireWriter Labelled(std::string_view label) {
   WireWriter info;
+  info.Reserve(label.size() + 2 * sizeof(PublicKey));  // the keys follow
   info.Raw(AsBytes(label));
   return info;
 }
