@@ -15,8 +15,8 @@
 #include "cli/failure.h"
 #include "cli/humane.h"
 #include "cli/interrupt.h"
+#include "cli/sampling_options.h"
 #include "engine/infer/generator.h"
-#include "engine/infer/sampler.h"
 
 namespace choir::cli {
 namespace {
@@ -33,6 +33,7 @@ struct Options {
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;
   bool echo = true;
+  SamplingChoice sampling;
   DeviceOptions device;
 };
 
@@ -89,6 +90,8 @@ absl::Status Print(const std::string& prompt, const std::vector<int32_t>& prompt
 
 absl::Status Run(const Options& options, Environment& environment) {
   Output& output = environment.output;
+  CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Sampler> sampler,
+                         MakeSampler(options.sampling));
   CHOIR_ASSIGN_OR_RETURN(const std::string prompt, PromptOf(options));
   CHOIR_ASSIGN_OR_RETURN(const EngineSession session,
                          OpenSession(options.device, options.model, options.adapter));
@@ -109,10 +112,9 @@ absl::Status Run(const Options& options, Environment& environment) {
   generate_options.stop_strings = options.stop_strings;
   if (options.echo) output.Piece(output.Styled(Style::kDim, prompt));
   const absl::Time begin = environment.clock.Now();
-  engine::GreedySampler sampler;
   CHOIR_ASSIGN_OR_RETURN(
       const engine::Generation generation,
-      generator.Generate(ids, sampler, generate_options, [&output](std::string_view text) {
+      generator.Generate(ids, *sampler, generate_options, [&output](std::string_view text) {
         output.Piece(text);
         return !InterruptRequested();
       }));
@@ -143,11 +145,15 @@ Action Declare(CLI::App& app) {
   app.add_flag("--ignore-eos", options->ignore_eos, "Go on after the model's end of text");
   app.add_flag("--echo,!--no-echo", options->echo,
                "Print the prompt before the new text (default on)");
+  AddSamplingOptions(app, options->sampling);
   AddDeviceOptions(app, options->device);
   app.footer(
-      "Always takes the likeliest token, so that the same prompt gives the same text.\n\n"
+      "Takes the likeliest token, unless told to draw; by --seed, so that it gives the same text "
+      "again.\n\n"
       "Examples:\n"
       "  choir generate --model base.gguf --prompt \"Once upon a time\"\n"
+      "  choir generate --model base.gguf --prompt \"It was\" --temperature 0.8 --top-p 0.9 --seed "
+      "7\n"
       "  choir generate --model base.gguf --adapter mine.gguf --prompt-file p.txt -n 200 --json\n");
   return [options](Environment& environment) { return Run(*options, environment); };
 }

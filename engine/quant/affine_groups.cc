@@ -133,7 +133,9 @@ class Search {
     for (size_t g = 0; g < groups_; ++g) {
       RoundGroup(g, F16ToF32(d), F16ToF32(dmin), fit, total);
     }
-    if (!(total < best_error_) && best_error_ < std::numeric_limits<double>::infinity()) return;
+    // The first one stands even where it overflows, so that the result shows it.
+    if (tried_ && !(total < best_error_)) return;
+    tried_ = true;
     best_error_ = total;
     for (size_t i = 0; i < kElements; ++i) {
       const size_t g = i / grid_.group;
@@ -180,7 +182,8 @@ class Search {
   size_t groups_;
   std::array<Line, 16> lines_{};
   AffineFit best_;
-  double best_error_ = std::numeric_limits<double>::infinity();
+  double best_error_ = 0;
+  bool tried_ = false;
 };
 
 }  // namespace

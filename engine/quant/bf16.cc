@@ -26,6 +26,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kBF16Format = {.type_id = 30,
+                                      .file_type = 32,
                                       .name = "BF16",
                                       .block_elements = 1,
                                       .block_bytes = sizeof(uint16_t),

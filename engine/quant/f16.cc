@@ -26,6 +26,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kF16Format = {.type_id = 1,
+                                     .file_type = 1,
                                      .name = "F16",
                                      .block_elements = 1,
                                      .block_bytes = sizeof(uint16_t),

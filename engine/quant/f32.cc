@@ -18,6 +18,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kF32Format = {.type_id = 0,
+                                     .file_type = 0,
                                      .name = "F32",
                                      .block_elements = 1,
                                      .block_bytes = sizeof(float),

@@ -51,6 +51,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ2_KFormat = {.type_id = 10,
+                                      .file_type = 10,
                                       .name = "Q2_K",
                                       .block_elements = kElements,
                                       .block_bytes = sizeof(Block),

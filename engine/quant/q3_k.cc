@@ -64,6 +64,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ3_KFormat = {.type_id = 11,
+                                      .file_type = 11,
                                       .name = "Q3_K",
                                       .block_elements = kElements,
                                       .block_bytes = sizeof(Block),

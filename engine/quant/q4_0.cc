@@ -40,6 +40,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ4_0Format = {.type_id = 2,
+                                      .file_type = 2,
                                       .name = "Q4_0",
                                       .block_elements = kNibbleBlock,
                                       .block_bytes = sizeof(Block),

@@ -43,6 +43,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ4_1Format = {.type_id = 3,
+                                      .file_type = 3,
                                       .name = "Q4_1",
                                       .block_elements = kNibbleBlock,
                                       .block_bytes = sizeof(Block),

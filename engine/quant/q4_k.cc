@@ -51,6 +51,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ4_KFormat = {.type_id = 12,
+                                      .file_type = 14,
                                       .name = "Q4_K",
                                       .block_elements = kElements,
                                       .block_bytes = sizeof(Block),

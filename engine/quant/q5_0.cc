@@ -47,6 +47,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ5_0Format = {.type_id = 6,
+                                      .file_type = 8,
                                       .name = "Q5_0",
                                       .block_elements = kNibbleBlock,
                                       .block_bytes = sizeof(Block),

@@ -50,6 +50,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ5_1Format = {.type_id = 7,
+                                      .file_type = 9,
                                       .name = "Q5_1",
                                       .block_elements = kNibbleBlock,
                                       .block_bytes = sizeof(Block),

@@ -53,6 +53,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ5_KFormat = {.type_id = 13,
+                                      .file_type = 16,
                                       .name = "Q5_K",
                                       .block_elements = kElements,
                                       .block_bytes = sizeof(Block),

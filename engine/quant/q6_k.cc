@@ -69,6 +69,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ6_KFormat = {.type_id = 14,
+                                      .file_type = 18,
                                       .name = "Q6_K",
                                       .block_elements = kElements,
                                       .block_bytes = sizeof(Block),

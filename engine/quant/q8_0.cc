@@ -49,6 +49,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kQ8_0Format = {.type_id = 8,
+                                      .file_type = 7,
                                       .name = "Q8_0",
                                       .block_elements = kElements,
                                       .block_bytes = sizeof(Block),

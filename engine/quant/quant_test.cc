@@ -122,6 +122,114 @@ TEST(WeightFormatTest, KQuantsAreNoWorseThanTheStoredReferenceOnAnyRow) {
   }
 }
 
+// For the formats without stored vectors: blocks computed by hand from the published layouts. d and
+// m are f16: 0x3800 is 0.5, 0x4000 is 2, 0xc000 is -2, 0x3c00 is 1.
+std::vector<float> Decoded(const WeightFormat& format, const std::vector<uint8_t>& block) {
+  EXPECT_EQ(block.size(), format.block_bytes);
+  std::vector<float> out(format.block_elements);
+  format.dequantize_row(block, out);
+  return out;
+}
+
+TEST(HandComputedBlockTest, Q4_1) {
+  std::vector<uint8_t> block(20, 0);
+  block[1] = 0x38;  // d = 0.5
+  block[3] = 0xc0;  // m = -2
+  block[4] = 0x5f;  // element 0: 15, element 16: 5
+  block[19] = 0x10;
+  const std::vector<float> x = Decoded(kQ4_1Format, block);
+  EXPECT_EQ(x[0], 5.5f);
+  EXPECT_EQ(x[16], 0.5f);
+  EXPECT_EQ(x[15], -2.0f);
+  EXPECT_EQ(x[31], -1.5f);
+}
+
+TEST(HandComputedBlockTest, Q5_0) {
+  std::vector<uint8_t> block(22, 0);
+  block[1] = 0x38;  // d = 0.5
+  block[2] = 0x01;  // fifth bits of elements 0, 31
+  block[5] = 0x80;
+  block[6] = 0x5f;   // element 0: 15, element 16: 5
+  block[21] = 0x10;  // element 31: 1
+  const std::vector<float> x = Decoded(kQ5_0Format, block);
+  EXPECT_EQ(x[0], 0.5f * (31 - 16));
+  EXPECT_EQ(x[16], 0.5f * (5 - 16));
+  EXPECT_EQ(x[31], 0.5f * (17 - 16));
+  EXPECT_EQ(x[1], -8.0f);
+}
+
+TEST(HandComputedBlockTest, Q5_1) {
+  std::vector<uint8_t> block(24, 0);
+  block[1] = 0x38;   // d = 0.5
+  block[3] = 0xc0;   // m = -2
+  block[5] = 0x01;   // fifth bit of element 8
+  block[8] = 0x20;   // element 16: 2
+  block[16] = 0x03;  // element 8: 3
+  const std::vector<float> x = Decoded(kQ5_1Format, block);
+  EXPECT_EQ(x[8], 0.5f * 19 - 2);
+  EXPECT_EQ(x[16], 0.5f * 2 - 2);
+  EXPECT_EQ(x[0], -2.0f);
+}
+
+TEST(HandComputedBlockTest, Q2_K) {
+  std::vector<uint8_t> block(84, 0);
+  block[0] = 0x31;        // group 0 (elements 0-15): s = 1, m = 3
+  block[3] = 0x0f;        // group 3 (48-63): s = 15, m = 0
+  block[9] = 0x25;        // group 9 (144-159): s = 5, m = 2
+  block[16] = 0x02;       // element 0: 2
+  block[16 + 17] = 0x0c;  // byte 17, bits 2-3: element 49: 3
+  block[16 + 48] = 0x01;  // second half, byte 16: element 144: 1
+  block[81] = 0x38;       // d = 0.5
+  block[83] = 0x40;       // dmin = 2
+  const std::vector<float> x = Decoded(kQ2_KFormat, block);
+  EXPECT_EQ(x[0], 0.5f * 1 * 2 - 2 * 3);
+  EXPECT_EQ(x[1], -6.0f);
+  EXPECT_EQ(x[49], 0.5f * 15 * 3);
+  EXPECT_EQ(x[144], 0.5f * 5 * 1 - 2 * 2);
+  EXPECT_EQ(x[255], 0.0f);
+}
+
+TEST(HandComputedBlockTest, Q3_K) {
+  std::vector<uint8_t> block(110, 0);
+  // Scales, stored plus 32. Group 0: 33 = 1 + 2 * 16; group 8: 20 = 4 + 1 * 16; group 15: 63.
+  block[96 + 0] = 0x41;        // low nibbles of groups 0 (1) and 8 (4)
+  block[96 + 7] = 0xf0;        // of groups 7 (0) and 15 (15)
+  block[104 + 0] = 0x12;       // upper bits: group 0: 2, group 8 (bits 4-5): 1
+  block[104 + 3] = 0xc0;       // group 15 (bits 6-7): 3
+  block[109] = 0x38;           // d = 0.5
+  block[32] = 0x03;            // element 0: low bits 3
+  block[0] = 0x11;             // third bits of elements 0 and 128 (bit 4)
+  block[32 + 32 + 31] = 0x80;  // element 128 + 96 + 31 = 255: low bits 2
+  const std::vector<float> x = Decoded(kQ3_KFormat, block);
+  EXPECT_EQ(x[0], 0.5f * (33 - 32) * (7 - 4));
+  EXPECT_EQ(x[1], 0.5f * (33 - 32) * (0 - 4));
+  EXPECT_EQ(x[128], 0.5f * (20 - 32) * (4 - 4));
+  EXPECT_EQ(x[129], 0.5f * (20 - 32) * (0 - 4));
+  EXPECT_EQ(x[255], 0.5f * (63 - 32) * (2 - 4));
+  EXPECT_EQ(x[112], 0.5f * (0 - 32) * (0 - 4));  // group 7
+}
+
+// A step of the grid spans the range of a group; half a step is the error of a value on it.
+TEST(WeightFormatTest, ErrorsStayWithinTheStepsOfTheGrid) {
+  const struct {
+    const WeightFormat* format;
+    double largest;  // as a share of the largest magnitude, for values all over [-1, 1]
+  } cases[] = {{&kQ4_1Format, 1.0 / 15},
+               {&kQ5_0Format, 1.0 / 16},
+               {&kQ5_1Format, 1.0 / 31},
+               {&kQ2_KFormat, 1.0 / 2},
+               {&kQ3_KFormat, 1.0 / 3}};
+  SeededRng rng(7);
+  std::vector<float> values(256 * 40);
+  for (float& value : values) value = static_cast<float>(2 * rng.NextUnit() - 1);
+  for (const auto& [format, largest] : cases) {
+    const std::vector<float> back = RoundTrip(*format, values);
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_LE(std::fabs(back[i] - values[i]), largest + 1e-3) << format->name << " " << i;
+    }
+  }
+}
+
 TEST(WeightFormatTest, RoundTripOfF32KeepsEveryBit) {
   std::vector<float> values = {0.0f, -0.0f, 1.5f, std::numeric_limits<float>::infinity(),
                                NAN,  1e-45f};

@@ -101,7 +101,9 @@ class Search {
       }
       total += best_error;
     }
-    if (!(total < best_error_) && best_error_ < std::numeric_limits<double>::infinity()) return;
+    // The first one stands even where it overflows, so that the result shows it.
+    if (tried_ && !(total < best_error_)) return;
+    tried_ = true;
     best_error_ = total;
     for (size_t i = 0; i < kElements; ++i) {
       const float step = d * static_cast<float>(fit.scales[i / kGroup]);
@@ -126,7 +128,8 @@ class Search {
   SymmetricGrid grid_;
   std::array<float, kGroups> steps_{};
   SymmetricFit best_;
-  double best_error_ = std::numeric_limits<double>::infinity();
+  double best_error_ = 0;
+  bool tried_ = false;
 };
 
 }  // namespace

@@ -62,6 +62,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kTQ1_0Format = {.type_id = 34,
+                                       .file_type = 36,
                                        .name = "TQ1_0",
                                        .block_elements = kTernaryBlock,
                                        .block_bytes = sizeof(Block),

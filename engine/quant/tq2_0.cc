@@ -38,6 +38,7 @@ void Quantize(std::span<const float> elements, std::span<uint8_t> blocks) {
 }  // namespace
 
 constexpr WeightFormat kTQ2_0Format = {.type_id = 35,
+                                       .file_type = 37,
                                        .name = "TQ2_0",
                                        .block_elements = kTernaryBlock,
                                        .block_bytes = sizeof(Block),

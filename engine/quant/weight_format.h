@@ -13,7 +13,8 @@ namespace choir::engine {
 // How one format stores a row of weights: `block_elements` values in `block_bytes` bytes, blocks
 // side by side, little-endian. A row holds a whole number of blocks.
 struct WeightFormat {
-  uint32_t type_id = 0;  // the tensor type's number in GGUF
+  uint32_t type_id = 0;    // the tensor type's number in GGUF
+  uint32_t file_type = 0;  // general.file_type of a file whose matrices are all of this format
   std::string_view name;
   size_t block_elements = 1;
   size_t block_bytes = 0;
