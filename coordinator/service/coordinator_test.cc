@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -323,6 +324,33 @@ TEST_F(CoordinatorTest, LostSpoolAbandonsTheRoundWithItsReason) {
   EXPECT_EQ(Status().rounds(0).reason(), "damaged-journal");
 }
 
+TEST_F(CoordinatorTest, VersionsOfManyCohortsComeInPagesThatFitAMessage) {
+  StartRun("fedavg", 100);
+  const std::string document = store_->LastVersion("demo").value()->document;
+  Batch batch;
+  for (uint64_t v = 1; v <= 9; ++v) {
+    batch.versions.push_back({"demo", v, document, {std::string(900'000, 'r')}});
+  }
+  // Alone beyond the page's size, and still sent.
+  batch.versions.push_back({"demo", 10, document, {std::string(2'500'000, 'r')}});
+  ASSERT_TRUE(store_->Commit(batch).ok());
+  v1::ListAdapterVersionsRequest request;
+  request.set_run_id("demo");
+  int versions = 0;
+  int results = 0;
+  for (;;) {
+    request.set_after_version(versions - 1);
+    const auto page = coordinator_->ListVersions(request);
+    ASSERT_TRUE(page.ok()) << page.status();
+    if (page->versions_size() == 0) break;
+    EXPECT_LT(page->ByteSizeLong(), size_t{4} << 20);
+    versions += page->versions_size();
+    results += page->round_results_size();
+  }
+  EXPECT_EQ(versions, 11);
+  EXPECT_EQ(results, 10);
+}
+
 TEST_F(CoordinatorTest, SameRunAgainIsTheSameAndAnotherIsRefused) {
   StartRun("fedavg", 2);
   StartRun("fedavg", 2);
@@ -330,6 +358,24 @@ TEST_F(CoordinatorTest, SameRunAgainIsTheSameAndAnotherIsRefused) {
   StartRun("fedavg", 2);
   EXPECT_EQ(coordinator_->StartRun(TestRun(*blobs_, "fedavg", 3)).status().code(),
             absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(CoordinatorTest, OperatorSaysHowLongARunLives) {
+  v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
+  const auto from_now = [&](absl::Duration life) { return absl::ToUnixSeconds(clock_.now + life); };
+  const auto life_of = [&](int64_t not_after) {
+    config.set_not_after_unix_s(not_after);
+    return CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now);
+  };
+  const int64_t week = from_now(absl::Hours(24 * 7));
+  EXPECT_EQ(life_of(week)->not_after_unix_s(), week);
+  EXPECT_EQ(life_of(0)->not_after_unix_s(), from_now(absl::Hours(24 * 90)));
+  for (const int64_t bad : {from_now(-absl::Seconds(1)), from_now(absl::Hours(24 * 365 * 11)),
+                            std::numeric_limits<int64_t>::max()}) {
+    const absl::Status status = life_of(bad).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
+    EXPECT_THAT(status.ToString(), HasSubstr("at most 10 years"));
+  }
 }
 
 TEST_F(CoordinatorTest, RunThatCannotBeIsRefusedByField) {

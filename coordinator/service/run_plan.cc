@@ -28,8 +28,9 @@ constexpr uint32_t kMaxContextTokens = 1u << 17;
 constexpr float kMostOverSelection = 4.0f;
 // An 8B model at rank 64 stays below this.
 constexpr uint64_t kMaxAdapterBytes = uint64_t{2} << 30;
-// The life of a run: nodes refuse older work.
+// The life of a run, where the operator sets none, and its limit: nodes refuse older work.
 constexpr absl::Duration kRunLife = absl::Hours(24 * 90);
+constexpr absl::Duration kLongestRunLife = absl::Hours(24 * 3653);
 
 absl::Status Invalid(std::string_view field, const std::string& text) {
   return absl::InvalidArgumentError(fmt::format("{}: {}", field, text));
@@ -174,6 +175,21 @@ absl::Status FillPacing(v1::PacingSpec& spec) {
   return absl::OkStatus();
 }
 
+// The operator's end of the run, if there is one.
+absl::Status FillLife(v1::RunConfig& config, absl::Time now) {
+  if (config.not_after_unix_s() == 0) {
+    config.set_not_after_unix_s(absl::ToUnixSeconds(now + kRunLife));
+    return absl::OkStatus();
+  }
+  const absl::Time end = absl::FromUnixSeconds(config.not_after_unix_s());
+  if (end > now && end <= now + kLongestRunLife) return absl::OkStatus();
+  return Invalid("not_after_unix_s",
+                 fmt::format("the run would end at {}, and it is {}; give a time ahead, at most 10 "
+                             "years from now",
+                             absl::FormatTime(end, absl::UTCTimeZone()),
+                             absl::FormatTime(now, absl::UTCTimeZone())));
+}
+
 // Secure aggregation's own rules, before any node meets them.
 absl::Status CheckSessions(const v1::RunConfig& config) {
   secagg::SessionConfig sample = SessionTemplate(config, config.num_values());
@@ -206,7 +222,7 @@ absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::
   CHOIR_RETURN_IF_ERROR(FillPacing(*config.mutable_pacing()));
   config.set_federation_id(manifest.federation_id());
   config.set_created_unix_s(absl::ToUnixSeconds(now));
-  config.set_not_after_unix_s(absl::ToUnixSeconds(now + kRunLife));
+  CHOIR_RETURN_IF_ERROR(FillLife(config, now));
   CHOIR_RETURN_IF_ERROR(CheckSessions(config));
   return config;
 }
