@@ -55,6 +55,7 @@ class Cursor {
     const std::string_view bytes = TakeBytes(count * sizeof(float));
     if (!ok_) return;
     values.resize(count);
+    if (bytes.empty()) return;  // an empty vector has no place to copy to
     std::memcpy(values.data(), bytes.data(), bytes.size());
   }
 

@@ -3,6 +3,7 @@
 # usage: tests/fuzz/run.sh [SECONDS [TARGET...]]
 #   SECONDS  for each target; default 5; 0: the seeds only; longer finds more: tests/fuzz/run.sh 600
 #   TARGET   such as gguf_fuzz; default: all
+#   CHOIR_FUZZ_SEED=N   default 1: two runs of one build try the same inputs; another number tries others
 # What a run finds new stays in build/fuzz/corpus/, so that the next one starts there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -35,7 +36,7 @@ for name in "${targets[@]}"; do
   mkdir -p "$found"
   folders=("$found")
   if [[ -d "tests/fuzz/corpus/$name" ]]; then folders+=("tests/fuzz/corpus/$name"); fi
-  if ! "build/fuzz/fuzz/$name" "$limit" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+  if ! "build/fuzz/fuzz/$name" "$limit" "-seed=${CHOIR_FUZZ_SEED:-1}" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
     -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "${folders[@]}" >"$log" 2>&1; then
     tail -n 60 "$log" >&2
     echo "fuzz: $name failed; its input is build/fuzz/$name-*, all of its output $log" >&2
