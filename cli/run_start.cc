@@ -19,7 +19,9 @@
 #include "cli/run_watching.h"
 #include "engine/lora/adapter.h"
 #include "engine/lora/gguf_adapter.h"
+#include "engine/lora/peft_adapter.h"
 #include "engine/model/model.h"
+#include "engine/model/peft_base.h"
 
 namespace choir::cli {
 namespace {
@@ -53,7 +55,8 @@ absl::StatusOr<engine::Adapter> InitialAdapter(const RunFile& file, const engine
                                                const Digest& model_digest) {
   const std::vector<engine::LoraTarget> targets = model.LoraTargets();
   if (!file.initial_adapter_path.empty()) {
-    absl::StatusOr<engine::Adapter> adapter = engine::ReadGgufAdapter(file.initial_adapter_path);
+    absl::StatusOr<engine::Adapter> adapter =
+        engine::ReadAdapter(file.initial_adapter_path, engine::PeftBaseOf(model));
     const absl::Status fits =
         adapter.ok() ? engine::CheckAdapterFits(*adapter, targets) : adapter.status();
     if (!fits.ok()) return BadInput("initial adapter", file.initial_adapter_path, fits);
