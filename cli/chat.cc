@@ -34,7 +34,7 @@ constexpr std::string_view kCommands =
 
 struct Options {
   std::string model;
-  std::string adapter;
+  std::vector<std::string> adapters;
   std::string system;
   std::string chat_template = "auto";
   int64_t max_tokens = 512;
@@ -175,7 +175,7 @@ class Conversation {
 absl::Status Run(const Options& options, Environment& environment) {
   CHOIR_ASSIGN_OR_RETURN(std::unique_ptr<engine::Sampler> sampler, MakeSampler(options.sampling));
   CHOIR_ASSIGN_OR_RETURN(const EngineSession session,
-                         OpenSession(options.device, options.model, options.adapter));
+                         OpenSession(options.device, options.model, options.adapters));
   absl::StatusOr<engine::ChatTemplate> chat = engine::ChatTemplate::Choose(
       session.model->file(), session.model->tokenizer(), options.chat_template);
   if (!chat.ok()) {
@@ -192,7 +192,7 @@ Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->device.compute = "f32";
   AddModelOption(app, options->model);
-  AddAdapterOption(app, options->adapter);
+  AddAdaptersOption(app, options->adapters);
   app.add_option("--system", options->system, "What the assistant is told before the conversation")
       ->type_name("TEXT");
   AddChatTemplateOption(app, options->chat_template);

@@ -1,6 +1,9 @@
 #include "cli/engine_options.h"
 
 #include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -14,7 +17,27 @@ void AddModelOption(CLI::App& app, std::string& path) {
 }
 
 CLI::Option* AddAdapterOption(CLI::App& app, std::string& path) {
-  return app.add_option("--adapter", path, "LoRA adapter (GGUF)")->type_name("FILE");
+  return app.add_option("--adapter", path, "LoRA adapter (GGUF file or PEFT folder)")
+      ->type_name("PATH");
+}
+
+CLI::Option* AddAdaptersOption(CLI::App& app, std::vector<std::string>& arguments) {
+  return app
+      .add_option("--adapter", arguments,
+                  "LoRA adapter (GGUF file or PEFT folder), PATH or PATH=WEIGHT; several add up")
+      ->allow_extra_args(false)
+      ->type_name("PATH");
+}
+
+AdapterArgument ParseAdapterArgument(const std::string& text) {
+  const size_t equals = text.rfind('=');
+  std::error_code error;
+  if (equals == std::string::npos || std::filesystem::exists(text, error)) return {text, 1.0f};
+  const char* const end = text.data() + text.size();
+  float weight = 1.0f;
+  const auto parsed = std::from_chars(text.data() + equals + 1, end, weight);
+  if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(weight)) return {text, 1.0f};
+  return {text.substr(0, equals), weight};
 }
 
 absl::StatusOr<engine::GgufFile> OpenModelFile(const std::string& path) {

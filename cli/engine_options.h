@@ -19,8 +19,17 @@ namespace choir::cli {
 
 // --model, required.
 void AddModelOption(CLI::App& app, std::string& path);
-// --adapter; required or not.
+// --adapter, one; required or not.
 CLI::Option* AddAdapterOption(CLI::App& app, std::string& path);
+// --adapter, several, each perhaps with a weight: for ReadAdaptersFor.
+CLI::Option* AddAdaptersOption(CLI::App& app, std::vector<std::string>& arguments);
+
+// "mine.gguf=0.5". A path that exists as a whole has no weight.
+struct AdapterArgument {
+  std::string path;
+  float weight = 1.0f;
+};
+AdapterArgument ParseAdapterArgument(const std::string& text);
 
 absl::StatusOr<engine::GgufFile> OpenModelFile(const std::string& path);
 

@@ -1,14 +1,15 @@
 #include "cli/engine_session.h"
 
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
 #include "cli/failure.h"
 #include "engine/backend/registry.h"
-#include "engine/lora/gguf_adapter.h"
+#include "engine/lora/merge.h"
+#include "engine/lora/peft_adapter.h"
+#include "engine/model/peft_base.h"
 
 namespace choir::cli {
 
@@ -37,7 +38,7 @@ absl::StatusOr<std::unique_ptr<engine::Model>> OpenModel(const std::string& path
 
 absl::StatusOr<engine::Adapter> ReadAdapterFor(const engine::Model& model,
                                                const std::string& path) {
-  absl::StatusOr<engine::Adapter> read = engine::ReadGgufAdapter(path);
+  absl::StatusOr<engine::Adapter> read = engine::ReadAdapter(path, engine::PeftBaseOf(model));
   if (!read.ok()) return BadInput("adapter", path, read.status());
   engine::Adapter adapter = *std::move(read);
   const std::vector<engine::LoraTarget> targets = model.LoraTargets();
@@ -55,18 +56,38 @@ absl::StatusOr<engine::Adapter> ReadAdapterFor(const engine::Model& model,
   return adapter;
 }
 
+absl::StatusOr<engine::Adapter> ReadAdaptersFor(const engine::Model& model,
+                                                const std::vector<std::string>& arguments) {
+  std::vector<engine::WeightedAdapter> adapters;
+  for (const std::string& text : arguments) {
+    const AdapterArgument argument = ParseAdapterArgument(text);
+    CHOIR_ASSIGN_OR_RETURN(engine::Adapter adapter, ReadAdapterFor(model, argument.path));
+    adapters.push_back({std::move(adapter), argument.weight});
+  }
+  absl::StatusOr<engine::Adapter> stacked = engine::StackAdapters(adapters);
+  if (!stacked.ok()) return UsageError(fmt::format("--adapter: {}", MessageOf(stacked.status())));
+  return stacked;
+}
+
 absl::StatusOr<EngineSession> OpenSession(const DeviceOptions& device,
                                           const std::string& model_path,
                                           const std::string& adapter_path) {
+  std::vector<std::string> adapters;
+  if (!adapter_path.empty()) adapters.push_back(adapter_path);
+  return OpenSession(device, model_path, adapters);
+}
+
+absl::StatusOr<EngineSession> OpenSession(const DeviceOptions& device,
+                                          const std::string& model_path,
+                                          const std::vector<std::string>& adapters) {
   EngineSession session;
   CHOIR_ASSIGN_OR_RETURN(session.model, OpenModel(model_path));
   CHOIR_ASSIGN_OR_RETURN(session.backend, OpenBackend(device));
   CHOIR_ASSIGN_OR_RETURN(engine::DeviceModel weights,
                          engine::DeviceModel::Load(*session.backend, *session.model));
   session.weights = std::make_unique<engine::DeviceModel>(std::move(weights));
-  if (adapter_path.empty()) return session;
-  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter,
-                         ReadAdapterFor(*session.model, adapter_path));
+  if (adapters.empty()) return session;
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter, ReadAdaptersFor(*session.model, adapters));
   CHOIR_ASSIGN_OR_RETURN(
       engine::DeviceAdapter on_device,
       engine::DeviceAdapter::Create(*session.backend, engine::LayoutOf(adapter), false));

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -30,11 +31,18 @@ absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions
 absl::StatusOr<std::unique_ptr<engine::Model>> OpenModel(const std::string& path);
 // Reads it and checks that it fits the model.
 absl::StatusOr<engine::Adapter> ReadAdapterFor(const engine::Model& model, const std::string& path);
+// The same for arguments of AddAdaptersOption: one adapter that does what all do together.
+absl::StatusOr<engine::Adapter> ReadAdaptersFor(const engine::Model& model,
+                                                const std::vector<std::string>& arguments);
 
-// Opens the device, maps the model, uploads what the device needs. `adapter_path` may be empty.
+// Opens the device, maps the model, uploads what the device needs. The adapter's path may be empty,
+// or there may be no `adapters`.
 absl::StatusOr<EngineSession> OpenSession(const DeviceOptions& device,
                                           const std::string& model_path,
                                           const std::string& adapter_path);
+absl::StatusOr<EngineSession> OpenSession(const DeviceOptions& device,
+                                          const std::string& model_path,
+                                          const std::vector<std::string>& adapters);
 
 }  // namespace choir::cli
 

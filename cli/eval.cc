@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -21,7 +22,7 @@ namespace {
 
 struct Options {
   std::string model;
-  std::string adapter;
+  std::vector<std::string> adapters;
   std::string data;
   DataOptions data_options;
   DeviceOptions device;
@@ -30,7 +31,7 @@ struct Options {
 absl::Status Run(const Options& options, Environment& environment) {
   Output& output = environment.output;
   CHOIR_ASSIGN_OR_RETURN(const EngineSession session,
-                         OpenSession(options.device, options.model, options.adapter));
+                         OpenSession(options.device, options.model, options.adapters));
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
                          LoadData("data", options.data, *session.model, options.data_options,
                                   DataUse::kEvaluation, 0, output));
@@ -70,7 +71,7 @@ Action Declare(CLI::App& app) {
   options->device.compute = "f32";
   options->data_options.append_eos = false;
   AddModelOption(app, options->model);
-  AddAdapterOption(app, options->adapter);
+  AddAdaptersOption(app, options->adapters);
   app.add_option("--data", options->data, "JSONL, text or Markdown; a file or a folder")
       ->required()
       ->type_name("PATH");

@@ -25,7 +25,7 @@ constexpr uint64_t kMaxPromptFileBytes = uint64_t{16} << 20;
 
 struct Options {
   std::string model;
-  std::string adapter;
+  std::vector<std::string> adapters;
   std::string prompt;
   std::string prompt_file;
   int64_t max_tokens = 128;
@@ -94,7 +94,7 @@ absl::Status Run(const Options& options, Environment& environment) {
                          MakeSampler(options.sampling));
   CHOIR_ASSIGN_OR_RETURN(const std::string prompt, PromptOf(options));
   CHOIR_ASSIGN_OR_RETURN(const EngineSession session,
-                         OpenSession(options.device, options.model, options.adapter));
+                         OpenSession(options.device, options.model, options.adapters));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, session.model->tokenizer().Encode(prompt));
   if (ids.empty())
     return UsageError("the prompt is empty, and this model has no BOS to begin with");
@@ -125,7 +125,7 @@ Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->device.compute = "f32";
   AddModelOption(app, options->model);
-  AddAdapterOption(app, options->adapter);
+  AddAdaptersOption(app, options->adapters);
   CLI::Option* prompt =
       app.add_option("-p,--prompt", options->prompt, "The text to continue")->type_name("TEXT");
   app.add_option("--prompt-file", options->prompt_file, "The same, from a file")
@@ -154,7 +154,9 @@ Action Declare(CLI::App& app) {
       "  choir generate --model base.gguf --prompt \"Once upon a time\"\n"
       "  choir generate --model base.gguf --prompt \"It was\" --temperature 0.8 --top-p 0.9 --seed "
       "7\n"
-      "  choir generate --model base.gguf --adapter mine.gguf --prompt-file p.txt -n 200 --json\n");
+      "  choir generate --model base.gguf --adapter mine.gguf --prompt-file p.txt -n 200 --json\n"
+      "  choir generate --model base.gguf --adapter style.gguf=0.5 --adapter facts.gguf -p "
+      "Hello\n");
   return [options](Environment& environment) { return Run(*options, environment); };
 }
 

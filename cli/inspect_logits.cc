@@ -21,7 +21,7 @@ namespace {
 
 struct Options {
   std::string model;
-  std::string adapter;
+  std::vector<std::string> adapters;
   std::string ids;
   std::string output;
   DeviceOptions device;
@@ -29,7 +29,7 @@ struct Options {
 
 absl::Status Run(const Options& options, Environment& environment) {
   CHOIR_ASSIGN_OR_RETURN(const EngineSession session,
-                         OpenSession(options.device, options.model, options.adapter));
+                         OpenSession(options.device, options.model, options.adapters));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
                          ParseIds(options.ids, session.vocabulary()));
   CHOIR_ASSIGN_OR_RETURN(
@@ -52,7 +52,7 @@ Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->device.compute = "f32";
   AddModelOption(app, options->model);
-  AddAdapterOption(app, options->adapter);
+  AddAdaptersOption(app, options->adapters);
   app.add_option("--ids", options->ids, "Token ids, as in 1,403,407")
       ->required()
       ->type_name("LIST");

@@ -9,6 +9,7 @@
 #include "cli/engine_session.h"
 #include "cli/failure.h"
 #include "engine/lora/lora_config.h"
+#include "engine/lora/lora_pattern.h"
 
 namespace choir::cli {
 namespace {
@@ -31,9 +32,17 @@ void AddAdapterOptions(CLI::App& app, TrainOptions& options) {
                  "ffn_down (default all)")
       ->type_name("LIST")
       ->group(kGroup);
+  app.add_option("--rank-pattern", options.rank_pattern,
+                 "Other ranks for some layers, as attn_q=16,blk.0=4,blk.1.ffn_up=2; the first that "
+                 "matches counts")
+      ->type_name("LIST")
+      ->group(kGroup);
+  app.add_option("--alpha-pattern", options.alpha_pattern, "The same for alpha")
+      ->type_name("LIST")
+      ->group(kGroup);
   app.add_flag("--rslora", options.rslora, "scale = alpha / sqrt(rank)")->group(kGroup);
   app.add_option("--init", options.init, "Go on with this adapter instead of a fresh one")
-      ->type_name("FILE")
+      ->type_name("PATH")
       ->group(kGroup);
   app.add_option("--seed", options.seed, "Of the first A, and of the order of the data")
       ->type_name("N")
@@ -104,7 +113,8 @@ absl::Status CheckInitMatches(const TrainOptions& options, const engine::Adapter
   if (wanted.pairs.front().rank != rank) {
     return Mismatch(options, "--rank", std::to_string(options.rank), std::to_string(rank));
   }
-  if (std::abs(wanted.alpha - adapter.alpha) > 1e-6f * adapter.alpha) {
+  const bool alpha_asked = options.alpha != 0 || options.rslora;
+  if (alpha_asked && std::abs(wanted.alpha - adapter.alpha) > 1e-6f * adapter.alpha) {
     return Mismatch(options, "--alpha", fmt::format("{}", options.alpha),
                     fmt::format("{}", adapter.alpha));
   }
@@ -128,6 +138,12 @@ absl::StatusOr<engine::LoraConfig> LoraConfigOf(const TrainOptions& options) {
   return config;
 }
 
+absl::StatusOr<engine::LoraPattern> PatternOf(std::string_view option, const std::string& text) {
+  absl::StatusOr<engine::LoraPattern> pattern = engine::LoraPattern::Parse(text);
+  if (!pattern.ok()) return UsageError(fmt::format("{}: {}", option, MessageOf(pattern.status())));
+  return pattern;
+}
+
 }  // namespace
 
 void AddTrainOptions(CLI::App& app, TrainOptions& options) {
@@ -146,11 +162,18 @@ absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
   if (!options.init.empty()) {
     CHOIR_ASSIGN_OR_RETURN(adapter, ReadAdapterFor(model, options.init));
     if (options.rank == 0) config.rank = static_cast<int>(adapter.pairs.front().rank);
-    if (options.alpha == 0) config.alpha = adapter.alpha;
+    // An adapter of alpha 0 has a scale of 1 whatever its rank.
+    if (options.alpha == 0 && adapter.alpha > 0) config.alpha = adapter.alpha;
   }
-  absl::StatusOr<engine::Adapter> fresh =
-      engine::InitAdapter(config, model.LoraTargets(), model.spec().architecture, options.seed);
-  if (!fresh.ok()) return UsageError(fmt::format("--modules: {}", MessageOf(fresh.status())));
+  CHOIR_ASSIGN_OR_RETURN(const auto ranks, PatternOf("--rank-pattern", options.rank_pattern));
+  CHOIR_ASSIGN_OR_RETURN(const auto alphas, PatternOf("--alpha-pattern", options.alpha_pattern));
+  if (!options.init.empty() && !(ranks.empty() && alphas.empty())) {
+    return UsageError("--rank-pattern and --alpha-pattern do not go with --init",
+                      "leave them out: the adapter of --init has its own");
+  }
+  absl::StatusOr<engine::Adapter> fresh = engine::InitAdapter(
+      config, ranks, alphas, model.LoraTargets(), model.spec().architecture, options.seed);
+  if (!fresh.ok()) return UsageError(MessageOf(fresh.status()));
   if (options.init.empty()) return fresh;
   CHOIR_RETURN_IF_ERROR(CheckInitMatches(options, adapter, *fresh));
   return adapter;

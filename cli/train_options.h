@@ -24,6 +24,8 @@ struct TrainOptions {
   int rank = 0;
   float alpha = 0;
   std::string modules;
+  std::string rank_pattern;
+  std::string alpha_pattern;
   bool rslora = false;
   std::string init;
   uint64_t seed = 0;

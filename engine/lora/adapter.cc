@@ -8,31 +8,13 @@
 
 #include <fmt/format.h>
 
-#include "base/random.h"
 #include "base/status_macros.h"
+#include "engine/lora/lora_pattern.h"
 
 namespace choir::engine {
 namespace {
 
-// No adapter is made as large as this: 16 GiB of f32, far more than any real one.
-constexpr uint64_t kMaxParameters = uint64_t{1} << 32;
 constexpr int64_t kMaxAxis = int64_t{1} << 31;
-
-absl::Status CheckTargetSizes(int rank, std::span<const LoraTarget> targets) {
-  uint64_t parameters = 0;
-  for (const LoraTarget& target : targets) {
-    if (target.rows < 1 || target.cols < 1 || target.rows > kMaxAxis || target.cols > kMaxAxis) {
-      return absl::InvalidArgumentError(
-          fmt::format("{} is {} x {}", target.name, target.rows, target.cols));
-    }
-    parameters += static_cast<uint64_t>(rank) * static_cast<uint64_t>(target.rows + target.cols);
-    if (parameters >= kMaxParameters) {
-      return absl::InvalidArgumentError(fmt::format(
-          "an adapter of rank {} would have {} parameters or more", rank, kMaxParameters));
-    }
-  }
-  return absl::OkStatus();
-}
 
 absl::Status CheckPair(const LoraPair& pair) {
   if (pair.rank < 1 || pair.rank > kMaxLoraRank) {
@@ -42,6 +24,10 @@ absl::Status CheckPair(const LoraPair& pair) {
   if (pair.rows < 1 || pair.cols < 1 || pair.rows > kMaxAxis || pair.cols > kMaxAxis) {
     return absl::InvalidArgumentError(
         fmt::format("adapter: {} is {} x {}", pair.name, pair.rows, pair.cols));
+  }
+  if (!std::isfinite(pair.alpha)) {
+    return absl::InvalidArgumentError(
+        fmt::format("adapter: {} has alpha {}", pair.name, pair.alpha));
   }
   if (pair.a.size() != static_cast<uint64_t>(pair.rank * pair.cols) ||
       pair.b.size() != static_cast<uint64_t>(pair.rank * pair.rows)) {
@@ -150,22 +136,7 @@ absl::StatusOr<std::vector<LoraTarget>> AdapterTargetsFor(const LoraConfig& conf
 
 absl::StatusOr<Adapter> InitAdapter(const LoraConfig& config, std::span<const LoraTarget> targets,
                                     std::string_view architecture, uint64_t seed) {
-  CHOIR_ASSIGN_OR_RETURN(const std::vector<LoraTarget> chosen, AdapterTargetsFor(config, targets));
-  CHOIR_RETURN_IF_ERROR(CheckTargetSizes(config.rank, chosen));
-  Adapter adapter;
-  adapter.alpha = config.AdapterAlpha();
-  adapter.architecture = std::string(architecture);
-  SeededRng rng(seed);
-  for (const LoraTarget& target : chosen) {
-    LoraPair pair{target.name, target.rows, target.cols, config.rank, {}, {}};
-    pair.a.resize(static_cast<size_t>(pair.rank * pair.cols));
-    pair.b.assign(static_cast<size_t>(pair.rank * pair.rows), 0.0f);
-    const double bound = 1.0 / std::sqrt(static_cast<double>(pair.cols));
-    for (float& v : pair.a) v = static_cast<float>((2.0 * rng.NextUnit() - 1.0) * bound);
-    adapter.pairs.push_back(std::move(pair));
-  }
-  CHOIR_RETURN_IF_ERROR(ValidateAdapter(adapter));
-  return adapter;
+  return InitAdapter(config, LoraPattern(), LoraPattern(), targets, architecture, seed);
 }
 
 std::vector<float> Flatten(const Adapter& adapter) {

@@ -29,6 +29,8 @@ struct LoraPair {
   int64_t rank = 0;
   std::vector<float> a;
   std::vector<float> b;
+  // Where it differs from the adapter's; 0: the adapter's.
+  float alpha = 0.0f;
 };
 
 // A LoRA adapter in memory: pairs in canonical order (block, then projection in the order of
@@ -36,15 +38,20 @@ struct LoraPair {
 // W' = W + Scale(pair) * B A.
 struct Adapter {
   std::vector<LoraPair> pairs;
-  // As in the file: the scale is alpha / rank, or 1 if alpha is 0.
+  // Of the pairs that have none of their own: the scale is alpha / rank, or 1 if alpha is 0.
   float alpha = 0.0f;
   // general.architecture of the base model.
   std::string architecture;
   // SHA-256 of the base model's file in hexadecimal; empty if not known.
   std::string base_model_sha256;
 
+  // The alpha in effect: the pair's, else the adapter's, else the rank (a scale of 1).
+  [[nodiscard]] float AlphaOf(const LoraPair& pair) const {
+    if (pair.alpha != 0.0f) return pair.alpha;
+    return alpha != 0.0f ? alpha : static_cast<float>(pair.rank);
+  }
   [[nodiscard]] float Scale(const LoraPair& pair) const {
-    return alpha == 0.0f ? 1.0f : alpha / static_cast<float>(pair.rank);
+    return AlphaOf(pair) / static_cast<float>(pair.rank);
   }
   // Elements of all A and B.
   [[nodiscard]] uint64_t ParameterCount() const;

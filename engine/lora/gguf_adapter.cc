@@ -120,9 +120,24 @@ absl::Status AddPair(const LoraPair& pair, GgufWriter& writer) {
   return writer.AddF32(fmt::format("{}{}", pair.name, kSuffixB), b_dims, pair.b);
 }
 
+// The format has no alpha of a pair's own: moves the difference into B.
+void FoldPairAlphas(Adapter& adapter) {
+  for (LoraPair& pair : adapter.pairs) {
+    const float scale = adapter.Scale(pair);
+    pair.alpha = 0.0f;
+    const float factor = scale / adapter.Scale(pair);
+    if (factor == 1.0f) continue;
+    for (float& v : pair.b) v *= factor;
+  }
+}
+
+bool HasPairAlphas(const Adapter& adapter) {
+  return std::any_of(adapter.pairs.begin(), adapter.pairs.end(),
+                     [](const LoraPair& pair) { return pair.alpha != 0.0f; });
+}
+
 // The writer borrows the adapter's tensors.
 absl::StatusOr<GgufWriter> MakeWriter(const Adapter& adapter) {
-  CHOIR_RETURN_IF_ERROR(ValidateAdapter(adapter));
   GgufWriter writer;
   writer.SetString("general.architecture", adapter.architecture);
   writer.SetString("general.type", "adapter");
@@ -177,11 +192,23 @@ absl::StatusOr<Adapter> ParseGgufAdapter(std::span<const uint8_t> bytes,
 }
 
 absl::Status WriteGgufAdapter(const Adapter& adapter, const std::string& path) {
+  CHOIR_RETURN_IF_ERROR(ValidateAdapter(adapter));
+  if (HasPairAlphas(adapter)) {
+    Adapter folded = adapter;
+    FoldPairAlphas(folded);
+    return WriteGgufAdapter(folded, path);
+  }
   CHOIR_ASSIGN_OR_RETURN(const GgufWriter writer, MakeWriter(adapter));
   return writer.WriteFile(path);
 }
 
 absl::StatusOr<std::string> SerializeGgufAdapter(const Adapter& adapter) {
+  CHOIR_RETURN_IF_ERROR(ValidateAdapter(adapter));
+  if (HasPairAlphas(adapter)) {
+    Adapter folded = adapter;
+    FoldPairAlphas(folded);
+    return SerializeGgufAdapter(folded);
+  }
   CHOIR_ASSIGN_OR_RETURN(const GgufWriter writer, MakeWriter(adapter));
   return writer.Serialize();
 }

@@ -34,8 +34,9 @@ absl::StatusOr<Adapter> ReadGgufAdapter(const std::string& path,
 absl::StatusOr<Adapter> ParseGgufAdapter(std::span<const uint8_t> bytes,
                                          AdapterReadReport* report = nullptr);
 
-// Writes F32, in canonical order; the same adapter gives the same bytes. INVALID_ARGUMENT if it
-// does not pass ValidateAdapter.
+// Writes F32, in canonical order; the same adapter gives the same bytes. The file has one alpha:
+// the B of a pair with its own is multiplied by what its scale differs (exact for powers of two,
+// within f32 rounding otherwise). INVALID_ARGUMENT if it does not pass ValidateAdapter.
 absl::Status WriteGgufAdapter(const Adapter& adapter, const std::string& path);
 absl::StatusOr<std::string> SerializeGgufAdapter(const Adapter& adapter);
 

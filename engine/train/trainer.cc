@@ -25,6 +25,7 @@ Digest DigestOf(const Adapter& adapter) {
   for (const LoraPair& pair : adapter.pairs) {
     hash.UpdateU64(pair.name.size()).Update(pair.name);
     hash.UpdateU64(static_cast<uint64_t>(pair.rank));
+    hash.UpdateU64(std::bit_cast<uint32_t>(pair.alpha));
     hash.Update(BytesOf(std::span<const float>(pair.a)));
     hash.Update(BytesOf(std::span<const float>(pair.b)));
   }

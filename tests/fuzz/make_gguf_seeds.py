@@ -4,6 +4,7 @@
 usage: tests/fuzz/make_gguf_seeds.py      (from the repository root; standard library only)
 """
 
+import json
 import pathlib
 import struct
 
@@ -77,6 +78,20 @@ def adapter(pairs, alpha=4.0, kind=0):
     return gguf(keys, tensors)
 
 
+def safetensors(pairs):
+    """pairs: (module, columns, rows, dtype, bytes an element), all of rank 2"""
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for module, cols, rows, dtype, size in pairs:
+        for name, shape in ((".lora_A.weight", [2, cols]), (".lora_B.weight", [rows, 2])):
+            part = b"\1" * (shape[0] * shape[1] * size)
+            header[module + name] = {"dtype": dtype, "shape": shape,
+                                     "data_offsets": [len(data), len(data) + len(part)]}
+            data += part
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    return struct.pack("<Q", len(raw)) + raw + data
+
+
 SEEDS = {
     "gguf_fuzz": {
         "empty": gguf([]),
@@ -102,6 +117,14 @@ SEEDS = {
                                   add_space_prefix=False)) + b"abab a<t>b \xc3\xa9\xff</s>",
         "small": gguf(small_vocabulary()) + b"aab<t>b<unk>",
         "gpt2": gguf([key("tokenizer.ggml.model", STRING, "gpt2")]),
+    },
+    "safetensors_fuzz": {
+        "pair": safetensors([("base_model.model.model.layers.0.mlp.up_proj", 3, 5, "F32", 4)]),
+        "reordered": safetensors([("base_model.model.model.layers.1.self_attn.q_proj", 3, 8, "BF16", 2),
+                                  ("base_model.model.model.layers.0.self_attn.k_proj", 3, 4, "F16", 2)]),
+        "config": b'{"peft_type": "LORA", "r": 8, "lora_alpha": 16.5, "use_rslora": true, '
+                  b'"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"layers\\\\.1\\\\.mlp": 2}, '
+                  b'"target_modules": ["q_proj"], "bias": "none"}',
     },
     "jsonl_fuzz": {
         "text": b'{"text": "one"}\n{"text": "two \\u00e9\\ud83e\\udd99"}\r\n\n',
