@@ -164,7 +164,8 @@ TEST(LedgerTest, CountsOnceAndSurvivesATornLine) {
 
 TEST(WorkFolderTest, OneWorkAtATimeAndDamageIsAnError) {
   const TempDir dir;
-  const WorkFolder work(dir.path() + "/work");
+  const std::string work_path = dir.path() + "/in-hand";
+  const WorkFolder work(work_path);
   EXPECT_FALSE(work.Load()->has_value());
   v1::CheckInResponse::Task offer;
   offer.mutable_task()->set_body("x");
@@ -178,7 +179,7 @@ TEST(WorkFolderTest, OneWorkAtATimeAndDamageIsAnError) {
   EXPECT_FALSE(work.Load()->has_value());
   ASSERT_TRUE(work.Begin(offer).ok());
   EXPECT_FALSE(work.LoadJournal()->has_value()) << "an old journal must not meet a new task";
-  ASSERT_TRUE(AtomicWriteFile(dir.path() + "/work/task.pb", "\xff\xff").ok());
+  ASSERT_TRUE(AtomicWriteFile(work_path + "/task.pb", "\xff\xff").ok());
   EXPECT_EQ(work.Load().status().code(), absl::StatusCode::kDataLoss);
 }
 
