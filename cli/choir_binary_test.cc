@@ -239,6 +239,23 @@ TEST_F(ChoirBinaryTest, LogitsFileHasTheReferenceShape) {
   }
 }
 
+TEST_F(ChoirBinaryTest, ModelQuantizeReportsEveryTensorAndItsFileGenerates) {
+  const Outcome run =
+      Choir({"model", "quantize", model_, Path("q.gguf"), "--type", "q5_1", "--json", "--quiet"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const nlohmann::json report = nlohmann::json::parse(run.out);
+  EXPECT_LT(report["to_bytes"], report["from_bytes"]);
+  bool short_rows = false;
+  for (const auto& tensor : report["tensors"]) {
+    if (tensor["name"] != "blk.0.ffn_down.weight") continue;
+    short_rows = tensor["to"] == "F16";  // 172 columns are no whole number of blocks of 32
+  }
+  EXPECT_TRUE(short_rows);
+  const Outcome text = Choir({"generate", "--model", Path("q.gguf"), "--prompt", "Once upon a time",
+                              "--max-tokens", "4", "--backend", "cpu"});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+}
+
 TEST_F(ChoirBinaryTest, PlanSaysMemoryStepsAndUpload) {
   const Outcome run = Choir({"plan", "--model", model_, "--data", stories_, "--json"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
@@ -291,6 +308,10 @@ TEST_F(ChoirBinaryTest, BadInputsGiveAClearErrorAndExitCode) {
        {"train", "--model", model_, "--data", stories_, "--output", t + "/a", "--lr", "0"},
        2,
        "learning rate 0 is not a positive number"},
+      {"weight type",
+       {"model", "quantize", model_, t + "/q.gguf", "--type", "Q4_K_M"},
+       2,
+       "there is no type Q4_K_M to write"},
       {"modules", {"plan", "--model", model_, "--modules", "attn_x"}, 2, "attn_x"},
   };
   for (const BadInputCase& c : cases) {

@@ -146,7 +146,7 @@ Action Declare(CLI::App& app) {
       "are. The error is the root mean square of the change, as a share of that of the weights.\n\n"
       "Examples:\n"
       "  choir model quantize model-f16.gguf model-q4_k.gguf --type Q4_K\n"
-      "  choir model quantize model-f16.gguf model-q5_k.gguf --type Q5_K --keep output,token_embd\n"
+      "  choir model quantize model-f16.gguf model-q5_k.gguf --type Q5_K --keep token_embd\n"
       "  choir model quantize bitnet-f16.gguf bitnet-tq2_0.gguf --type TQ2_0 --json\n");
   return [options](Environment& environment) { return Run(*options, environment); };
 }

@@ -26,9 +26,10 @@ void Dequantize(std::span<const uint8_t> blocks, std::span<float> elements) {
     for (size_t g = 0; g < kElements / kGroup; ++g) {
       const float scale = F16ToF32(block.d) * static_cast<float>(block.scales[g] & 15);
       const float min = F16ToF32(block.dmin) * static_cast<float>(block.scales[g] >> 4);
-      for (size_t i = g * kGroup; i < (g + 1) * kGroup; ++i) {
-        const int q = block.qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
-        out[i] = scale * static_cast<float>(q) - min;
+      const uint8_t* const qs = block.qs + g / 8 * 32 + g % 2 * kGroup;
+      const size_t shift = g / 2 % 4 * 2;
+      for (size_t l = 0; l < kGroup; ++l) {
+        out[g * kGroup + l] = scale * static_cast<float>(qs[l] >> shift & 3) - min;
       }
     }
   });

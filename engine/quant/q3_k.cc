@@ -38,10 +38,13 @@ void Dequantize(std::span<const uint8_t> blocks, std::span<float> elements) {
   DecodeBlocks<Block, kElements>(blocks, elements, [](const Block& block, float* out) {
     for (size_t g = 0; g < kElements / kGroup; ++g) {
       const float scale = F16ToF32(block.d) * static_cast<float>(ScaleOf(block, g));
-      for (size_t i = g * kGroup; i < (g + 1) * kGroup; ++i) {
-        const int low = block.qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
-        const int high = block.hmask[i % 32] >> (i / 32) & 1;
-        out[i] = scale * static_cast<float>((low | high << 2) - 4);
+      const uint8_t* const qs = block.qs + g / 8 * 32 + g % 2 * kGroup;
+      const uint8_t* const hmask = block.hmask + g % 2 * kGroup;
+      const size_t shift = g / 2 % 4 * 2;
+      for (size_t l = 0; l < kGroup; ++l) {
+        const int low = qs[l] >> shift & 3;
+        const int high = hmask[l] >> (g / 2) & 1;
+        out[g * kGroup + l] = scale * static_cast<float>((low | high << 2) - 4);
       }
     }
   });

@@ -19,8 +19,9 @@ static_assert(sizeof(Block) == 18);
 void Dequantize(std::span<const uint8_t> blocks, std::span<float> elements) {
   DecodeBlocks<Block, kNibbleBlock>(blocks, elements, [](const Block& block, float* out) {
     const float d = F16ToF32(block.d);
-    for (size_t i = 0; i < kNibbleBlock; ++i) {
-      out[i] = d * static_cast<float>(NibbleOf(block.qs, i) - 8);
+    for (size_t j = 0; j < kNibbleBlock / 2; ++j) {
+      out[j] = d * static_cast<float>((block.qs[j] & 15) - 8);
+      out[j + kNibbleBlock / 2] = d * static_cast<float>((block.qs[j] >> 4) - 8);
     }
   });
 }

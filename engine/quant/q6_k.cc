@@ -39,11 +39,11 @@ void Dequantize(std::span<const uint8_t> blocks, std::span<float> elements) {
   DecodeBlocks<Block, kElements>(blocks, elements, [](const Block& block, float* out) {
     for (size_t g = 0; g < kElements / kGroup; ++g) {
       const float scale = F16ToF32(block.d) * static_cast<float>(block.scales[g]);
-      for (size_t i = g * kGroup; i < (g + 1) * kGroup; ++i) {
-        const Place place = PlaceOf(i);
-        const int low = block.ql[place.low_byte] >> place.low_shift & 15;
-        const int high = block.qh[place.high_byte] >> place.high_shift & 3;
-        out[i] = scale * static_cast<float>((low | high << 4) - 32);
+      const Place first = PlaceOf(g * kGroup);
+      for (size_t l = 0; l < kGroup; ++l) {
+        const int low = block.ql[first.low_byte + l] >> first.low_shift & 15;
+        const int high = block.qh[first.high_byte + l] >> first.high_shift & 3;
+        out[g * kGroup + l] = scale * static_cast<float>((low | high << 4) - 32);
       }
     }
   });

@@ -16,9 +16,11 @@ static_assert(sizeof(Block) == 66);
 void Dequantize(std::span<const uint8_t> blocks, std::span<float> elements) {
   DecodeBlocks<Block, kTernaryBlock>(blocks, elements, [](const Block& block, float* out) {
     const float d = F16ToF32(block.d);
-    for (size_t i = 0; i < kTernaryBlock; ++i) {
-      const int digit = block.qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
-      out[i] = d * static_cast<float>(digit - 1);
+    for (size_t run = 0; run < kTernaryBlock / 32; ++run) {
+      const uint8_t* const qs = block.qs + run / 4 * 32;
+      for (size_t l = 0; l < 32; ++l) {
+        out[run * 32 + l] = d * static_cast<float>((qs[l] >> (run % 4 * 2) & 3) - 1);
+      }
     }
   });
 }
