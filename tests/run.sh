@@ -18,7 +18,7 @@ cmake --preset dev >/dev/null
 cmake --build --preset dev
 
 step "Tests"
-ctest --preset dev --output-junit build/dev/tests.xml --parallel 2
+ctest --preset dev --output-junit "$PWD/build/dev/tests.xml" --parallel 2
 
 if [[ "${CHOIR_SANITIZED:-1}" != 0 ]]; then
   step "Fuzz targets under ASan + UBSan (clang, ${CHOIR_FUZZ_SECONDS:-5} s each)"
