@@ -23,7 +23,8 @@ ALLOWED = {
     "coordinator": BASE | {"choir/v1", "proto", "engine/lora", "engine/gguf", "secure-agg/core", "secure-agg/server", "coordinator"},
     "coordinator/strategy": BASE | {"engine/lora"},
     "node": BASE | {"choir/v1", "proto", "engine", "secure-agg/core", "secure-agg/client", "node"},
-    "cli": BASE | {"choir/v1", "proto", "engine", "node/identity", "node/control",
+    "bench": BASE | {"engine", "secure-agg/core", "bench"},
+    "cli": BASE | {"choir/v1", "proto", "engine", "bench", "node/identity", "node/control",
                                        "node/task/adapter_library.h", "node/task/ledger.h"},
 }
 # Words that may appear only in their own room.
@@ -32,7 +33,7 @@ ONLY_IN = [
     (re.compile(r"\bsqlite3_\w+|#include <sqlite3"), "coordinator/store"),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
-ROOTS = ("base", "engine", "secure-agg", "proto", "coordinator", "node", "cli")
+ROOTS = ("base", "engine", "secure-agg", "proto", "coordinator", "node", "bench", "cli")
 
 
 def rule_of(path):

@@ -60,6 +60,12 @@ struct MemoryUse {
   uint64_t workspace_bytes = 0;  // scratch of kernels
 };
 
+// Where the time of a run went: one node of the graph.
+struct NodeTime {
+  double begin_s = 0;  // since the run began
+  double seconds = 0;
+};
+
 // One compiled graph. Run() after WriteInput of every input; ReadOutput after Run.
 class Executable {
  public:
@@ -70,6 +76,8 @@ class Executable {
   virtual absl::Status Run() = 0;
   virtual absl::Status ReadOutput(TensorId output, std::span<uint8_t> bytes) = 0;
   [[nodiscard]] virtual MemoryUse memory_use() const = 0;
+  // Of the last run, by node in the graph's order; empty where the backend does not measure.
+  [[nodiscard]] virtual std::vector<NodeTime> LastRunTimes() const { return {}; }
 };
 
 class Backend {

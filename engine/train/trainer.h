@@ -101,6 +101,9 @@ class Trainer {
   // For an evaluation of the adapter as it stands.
   [[nodiscard]] const DeviceAdapter& device_adapter() const { return device_adapter_; }
   [[nodiscard]] MemoryUse memory_use() const;
+  // The micro-step, for those who measure.
+  [[nodiscard]] const Graph& micro_step_graph() const { return programs_.train_graph.graph; }
+  [[nodiscard]] const Executable& micro_step() const { return *programs_.train; }
 
  private:
   struct Programs {

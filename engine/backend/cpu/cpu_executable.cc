@@ -123,7 +123,7 @@ absl::Status CpuExecutable::PrepareNode(const Node& node, size_t index, CpuCompi
     return {program.status().code(), fmt::format("node {} ({}): {}", index, node.op->name,
                                                  std::string(program.status().message()))};
   }
-  steps_.push_back({node.op, *std::move(program)});
+  steps_.push_back({*std::move(program), {}});
   return absl::OkStatus();
 }
 
@@ -155,12 +155,13 @@ absl::Status CpuExecutable::WriteInput(TensorId input, std::span<const uint8_t> 
 absl::Status CpuExecutable::Run() {
   CpuRun run(*pool_, shared_scratch_.data(), worker_scratch_.data(), worker_bytes_);
   run.run_number = ++num_runs_;
-  double start = Now();
+  const double begin = Now();
+  double start = begin;
   for (Step& step : steps_) {
     CHOIR_RETURN_IF_ERROR(step.program(run));
     CHOIR_RETURN_IF_ERROR(gemms_.TakeError());
     const double end = Now();
-    step.seconds += end - start;
+    step.time = {start - begin, end - start};
     start = end;
   }
   return absl::OkStatus();
@@ -184,10 +185,11 @@ MemoryUse CpuExecutable::memory_use() const {
   return memory_use_;
 }
 
-std::map<std::string, double> CpuExecutable::SecondsByOp() const {
-  std::map<std::string, double> result;
-  for (const Step& step : steps_) result[std::string(step.op->name)] += step.seconds;
-  return result;
+std::vector<NodeTime> CpuExecutable::LastRunTimes() const {
+  std::vector<NodeTime> times;
+  times.reserve(steps_.size());
+  for (const Step& step : steps_) times.push_back(step.time);
+  return times;
 }
 
 }  // namespace choir::engine

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -45,9 +44,7 @@ class CpuExecutable final : public Executable {
   absl::Status Run() override;
   absl::Status ReadOutput(TensorId output, std::span<uint8_t> bytes) override;
   [[nodiscard]] MemoryUse memory_use() const override;
-
-  // Seconds spent in each op since the executable was made, by the op's name, for benchmarks.
-  [[nodiscard]] std::map<std::string, double> SecondsByOp() const;
+  [[nodiscard]] std::vector<NodeTime> LastRunTimes() const override;
 
  private:
   struct Place {
@@ -56,9 +53,8 @@ class CpuExecutable final : public Executable {
     uint8_t* mutable_data = nullptr;
   };
   struct Step {
-    const OpSchema* op;
     CpuProgram program;
-    double seconds = 0;
+    NodeTime time;
   };
 
   explicit CpuExecutable(std::shared_ptr<ThreadPool> pool);

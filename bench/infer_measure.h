@@ -1,0 +1,53 @@
+#ifndef CHOIR_BENCH_INFER_MEASURE_H_
+#define CHOIR_BENCH_INFER_MEASURE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "base/clock.h"
+#include "bench/op_work.h"
+#include "engine/backend/backend.h"
+#include "engine/model/device_model.h"
+#include "engine/model/model.h"
+
+namespace choir::bench {
+
+// What is measured. The references outlive the call.
+struct InferSetup {
+  const engine::Model& model;
+  engine::Backend& backend;
+  const engine::DeviceModel& weights;
+  engine::Compute compute = engine::Compute::kAuto;
+  int64_t prompt_tokens = 0;  // one run of the prompt's program
+  int64_t new_tokens = 0;
+  const Clock& clock;
+};
+
+// One of the two programs of a generator: the prompt's, or the one for a token at a time.
+struct InferMeasurement {
+  int64_t tokens = 0;    // of a run
+  double fastest_s = 0;  // of a run
+  double mean_s = 0;     // of a run
+  Work work;             // of a run
+  uint64_t peak_resident_bytes = 0;
+  std::vector<OpProfile> ops;
+  std::string chrome_trace;
+
+  [[nodiscard]] double TokensPerSecond() const { return static_cast<double>(tokens) / fastest_s; }
+  [[nodiscard]] double MeanTokensPerSecond() const { return static_cast<double>(tokens) / mean_s; }
+  [[nodiscard]] double Gflops() const { return work.flops / fastest_s * 1e-9; }
+  // Of weights, which is what generation waits for.
+  [[nodiscard]] double GigabytesPerSecond() const { return work.weight_bytes / fastest_s * 1e-9; }
+};
+
+// Fills a cache with `prompt_tokens`, several times.
+absl::StatusOr<InferMeasurement> MeasurePrompt(const InferSetup& setup);
+// Then `new_tokens` one after another, greedily.
+absl::StatusOr<InferMeasurement> MeasureGeneration(const InferSetup& setup);
+
+}  // namespace choir::bench
+
+#endif  // CHOIR_BENCH_INFER_MEASURE_H_

@@ -1,0 +1,136 @@
+#include "bench/machine_limits.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "engine/backend/cpu/aligned_bytes.h"
+#include "engine/backend/cpu/thread_pool.h"
+#include "engine/backend/cpu/vector_math.h"
+
+namespace choir::bench {
+namespace {
+
+double Now() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+struct Operands {
+  std::vector<float> a, b, c;
+};
+
+// One shape: the best rate of runs until `seconds` are over.
+absl::StatusOr<double> MeasureShape(int64_t m, int64_t n, int64_t k, engine::GemmType type,
+                                    double seconds, engine::ThreadPool& pool) {
+  const int threads = pool.num_threads();
+  engine::GemmLibrary library(threads);
+  CHOIR_ASSIGN_OR_RETURN(const engine::Gemm* const gemm, library.Get({.m = m,
+                                                                      .n = n,
+                                                                      .k = k,
+                                                                      .lda = k,
+                                                                      .ldb = k,
+                                                                      .ldc = n,
+                                                                      .transpose_b = true,
+                                                                      .type = type}));
+  CHOIR_RETURN_IF_ERROR(library.AllocateScratch());
+  std::vector<Operands> operands(static_cast<size_t>(threads));
+  for (Operands& o : operands) {
+    o.a.assign(static_cast<size_t>(m * k), 0.5F);
+    o.b.assign(static_cast<size_t>(n * k), 0.5F);
+    o.c.resize(static_cast<size_t>(m * n));
+  }
+  constexpr int kProducts = 4;
+  const double flops = 2.0 * static_cast<double>(m * n * k) * kProducts * threads;
+  double best = 0;
+  const double begin = Now();
+  do {
+    const double start = Now();
+    pool.ParallelFor(threads, [&](int64_t index, int worker) {
+      Operands& o = operands[static_cast<size_t>(index)];
+      for (int i = 0; i < kProducts; ++i) gemm->Run(worker, o.a.data(), o.b.data(), o.c.data());
+    });
+    best = std::max(best, flops / (Now() - start) * 1e-9);
+  } while (Now() - begin < seconds);
+  CHOIR_RETURN_IF_ERROR(library.TakeError());
+  return best;
+}
+
+uint64_t StatusField(std::string_view field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(field)) return std::stoull(line.substr(field.size())) * 1024;
+  }
+  return 0;
+}
+
+}  // namespace
+
+absl::StatusOr<double> MeasureGemmPeak(const engine::ModelSpec& spec, int64_t tokens,
+                                       engine::GemmType type, int threads, double seconds) {
+  engine::ThreadPool pool(threads);
+  const std::pair<int64_t, int64_t> kOutIn[] = {{spec.q_cols(), spec.channels},
+                                                {spec.feed_forward, spec.channels},
+                                                {spec.channels, spec.feed_forward}};
+  double best = 0;
+  for (const auto& [out, in] : kOutIn) {
+    CHOIR_ASSIGN_OR_RETURN(const double rate,
+                           MeasureShape(tokens, out, in, type, seconds / 3, pool));
+    best = std::max(best, rate);
+  }
+  return best;
+}
+
+absl::StatusOr<double> MeasureReadBandwidth(int threads, int64_t bytes_per_thread) {
+  engine::ThreadPool pool(threads);
+  const int64_t count = bytes_per_thread / static_cast<int64_t>(sizeof(float));
+  CHOIR_ASSIGN_OR_RETURN(
+      const engine::AlignedBytes memory,
+      engine::AlignedBytes::Allocate(static_cast<uint64_t>(bytes_per_thread * threads)));
+  auto* const floats = reinterpret_cast<float*>(memory.data());
+  std::fill_n(floats, count * threads, 1.0F);  // pages that were never written are all one page
+  std::vector<float> sums(static_cast<size_t>(threads));
+  double best = 0;
+  constexpr int kRuns = 6;
+  for (int run = 0; run < kRuns; ++run) {
+    const double start = Now();
+    // A stretch at a time, so that a thread that is held up does less of it.
+    constexpr int64_t kStretch = int64_t{1} << 20;
+    const int64_t stretches = (count * threads + kStretch - 1) / kStretch;
+    pool.ParallelFor(stretches, [&](int64_t index, int worker) {
+      const int64_t begin = index * kStretch;
+      const int64_t length = std::min(kStretch, count * threads - begin);
+      sums[static_cast<size_t>(worker)] +=
+          engine::SumOfSquares(floats + begin, static_cast<size_t>(length));
+    });
+    best = std::max(best, static_cast<double>(bytes_per_thread) * threads / (Now() - start) * 1e-9);
+  }
+  return best;
+}
+
+bool ResetPeakResident() {
+  std::ofstream clear("/proc/self/clear_refs");
+  clear << "5";
+  clear.flush();
+  return clear.good();
+}
+
+uint64_t PeakResidentBytes() {
+  return StatusField("VmHWM:");
+}
+
+uint64_t ResidentBytes() {
+  return StatusField("VmRSS:");
+}
+
+void TrimFreedMemory() {
+  malloc_trim(0);
+}
+
+}  // namespace choir::bench

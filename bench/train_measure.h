@@ -1,0 +1,58 @@
+#ifndef CHOIR_BENCH_TRAIN_MEASURE_H_
+#define CHOIR_BENCH_TRAIN_MEASURE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "base/clock.h"
+#include "bench/op_work.h"
+#include "engine/backend/backend.h"
+#include "engine/lora/adapter.h"
+#include "engine/model/device_model.h"
+#include "engine/model/model.h"
+#include "engine/train/train_config.h"
+#include "engine/train/training_data.h"
+
+namespace choir::bench {
+
+// What is measured. The references outlive the call.
+struct TrainSetup {
+  const engine::Model& model;
+  engine::Backend& backend;
+  const engine::DeviceModel& weights;
+  const engine::Adapter& start;
+  engine::TrainConfig config;  // `steps` that count; one more comes before them
+  const Clock& clock;
+};
+
+struct TrainMeasurement {
+  int64_t steps = 0;
+  double fastest_step_s = 0;
+  double mean_step_s = 0;
+  double tokens_per_step = 0;  // real ones: padding does not count
+  double useful_share = 0;     // real tokens of all places
+  double first_loss = 0;
+  double last_loss = 0;
+  Work work;  // of a step
+  engine::MemoryUse memory;
+  uint64_t peak_resident_bytes = 0;
+  std::vector<OpProfile> ops;  // of a micro-batch; empty where the backend does not measure
+  std::string chrome_trace;
+
+  [[nodiscard]] double TokensPerSecond() const { return tokens_per_step / fastest_step_s; }
+  [[nodiscard]] double Gflops() const { return work.flops / fastest_step_s * 1e-9; }
+};
+
+// Trains with `data` and times every step. The peak of resident memory is that of the whole call.
+absl::StatusOr<TrainMeasurement> MeasureTraining(const TrainSetup& setup,
+                                                 engine::TrainingData data);
+
+// Documents that fill every micro-batch of `context_tokens` with made-up tokens, for timing alone.
+absl::StatusOr<engine::TrainingData> MadeUpData(int64_t vocabulary, int64_t context_tokens);
+
+}  // namespace choir::bench
+
+#endif  // CHOIR_BENCH_TRAIN_MEASURE_H_

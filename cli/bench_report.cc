@@ -1,0 +1,177 @@
+#include "cli/bench_report.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "cli/humane.h"
+
+namespace choir::cli {
+namespace {
+
+std::string Percent(double part, double whole) {
+  return fmt::format("{:.0f} %", 100 * part / whole);
+}
+
+std::string ShareOf(double part, double whole, const char* of) {
+  return whole > 0 ? fmt::format(" ({} of {})", Percent(part, whole), of) : "";
+}
+
+std::string DescribeHead(const BenchHead& head) {
+  std::string text =
+      fmt::format("shape      {}, {} weights ({}), {} tokens at once\n", head.shape, head.format,
+                  HumaneBytes(head.weight_bytes), HumaneCount(head.context_tokens));
+  text += fmt::format("machine    {} ({})", head.device.name, head.device.driver);
+  if (head.threads > 0) {
+    text += fmt::format(", {} threads, {} products", head.threads, head.bf16 ? "bf16" : "f32");
+  }
+  text += '\n';
+  if (head.gemm_peak_gflops > 0) {
+    text += fmt::format("at best    {:.0f} GFLOP/s in products of these sizes, {:.1f} GB/s read\n",
+                        head.gemm_peak_gflops, head.read_gb_per_s);
+  }
+  return text;
+}
+
+std::string DescribeOps(const std::vector<bench::OpProfile>& ops) {
+  double total = 0;
+  for (const bench::OpProfile& op : ops) total += op.seconds;
+  TextTable table({"op", "calls", "ms", "share", "GFLOP/s", "GB/s"});
+  for (const bench::OpProfile& op : ops) {
+    const double rate = op.seconds > 0 ? 1e-9 / op.seconds : 0;
+    table.AddRow({op.op, std::to_string(op.calls), fmt::format("{:.2f}", op.seconds * 1e3),
+                  fmt::format("{:.1f} %", 100 * op.seconds / total),
+                  op.work.flops > 0 ? fmt::format("{:.0f}", op.work.flops * rate) : "",
+                  fmt::format("{:.1f}", op.work.bytes * rate)});
+  }
+  return table.Render() + "\n";
+}
+
+std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) {
+  const bench::TrainMeasurement& m = train.measured;
+  std::string text = fmt::format(
+      "training   {} tokens/s (mean {}); step {:.1f} ms, {:.1f} GFLOP, {:.0f} GFLOP/s{}\n",
+      HumaneRate(m.TokensPerSecond()), HumaneRate(m.tokens_per_step / m.mean_step_s),
+      m.fastest_step_s * 1e3, m.work.flops * 1e-9, m.Gflops(),
+      ShareOf(m.Gflops(), head.gemm_peak_gflops, "the best"));
+  text +=
+      fmt::format("           rank {} on {}, {} x {} tokens, {:.1f} % of them real; {}moves {}\n",
+                  train.rank, train.modules, train.batch, head.context_tokens, 100 * m.useful_share,
+                  train.recompute ? "recomputes blocks; " : "",
+                  HumaneBytes(static_cast<uint64_t>(m.work.bytes)));
+  const auto peak = static_cast<double>(m.peak_resident_bytes);
+  const auto predicted = static_cast<double>(train.predicted_bytes);
+  text +=
+      fmt::format("memory     {} at most, {} predicted ({:+.1f} %); activations {}, workspace {}\n",
+                  HumaneBytes(m.peak_resident_bytes), HumaneBytes(train.predicted_bytes),
+                  100 * (predicted - peak) / peak, HumaneBytes(m.memory.arena_bytes),
+                  HumaneBytes(m.memory.workspace_bytes));
+  text += fmt::format("loss       {:.4f} -> {:.4f}\n", m.first_loss, m.last_loss);
+  if (head.profile) text += DescribeOps(m.ops);
+  return text;
+}
+
+std::string DescribePrompt(const bench::InferMeasurement& m, const BenchHead& head) {
+  std::string text =
+      fmt::format("prompt     {} tokens/s; {:.0f} GFLOP/s{}\n", HumaneRate(m.TokensPerSecond()),
+                  m.Gflops(), ShareOf(m.Gflops(), head.gemm_peak_gflops, "the best"));
+  if (head.profile) text += DescribeOps(m.ops);
+  return text;
+}
+
+std::string DescribeGeneration(const bench::InferMeasurement& m, const BenchHead& head) {
+  std::string text = fmt::format("generation {} tokens/s (mean {}); {:.1f} GB/s of weights{}\n",
+                                 HumaneRate(m.TokensPerSecond()),
+                                 HumaneRate(m.MeanTokensPerSecond()), m.GigabytesPerSecond(),
+                                 ShareOf(m.GigabytesPerSecond(), head.read_gb_per_s, "the best"));
+  if (head.profile) text += DescribeOps(m.ops);
+  return text;
+}
+
+nlohmann::json OpsToJson(const std::vector<bench::OpProfile>& ops) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const bench::OpProfile& op : ops) {
+    list.push_back({{"op", op.op},
+                    {"calls", op.calls},
+                    {"seconds", op.seconds},
+                    {"flops", op.work.flops},
+                    {"bytes", op.work.bytes}});
+  }
+  return list;
+}
+
+void AddShare(nlohmann::json& json, const char* name, double part, double whole) {
+  if (whole > 0) json[name] = part / whole;
+}
+
+nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head) {
+  const bench::TrainMeasurement& m = train.measured;
+  nlohmann::json json = {{"tokens_per_second", m.TokensPerSecond()},
+                         {"mean_tokens_per_second", m.tokens_per_step / m.mean_step_s},
+                         {"steps", m.steps},
+                         {"fastest_step_seconds", m.fastest_step_s},
+                         {"mean_step_seconds", m.mean_step_s},
+                         {"batch", train.batch},
+                         {"rank", train.rank},
+                         {"modules", train.modules},
+                         {"recompute", train.recompute},
+                         {"useful_share", m.useful_share},
+                         {"gflops", m.Gflops()},
+                         {"flops_per_step", m.work.flops},
+                         {"bytes_per_step", m.work.bytes},
+                         {"peak_resident_bytes", m.peak_resident_bytes},
+                         {"predicted_bytes", train.predicted_bytes},
+                         {"arena_bytes", m.memory.arena_bytes},
+                         {"workspace_bytes", m.memory.workspace_bytes},
+                         {"first_loss", m.first_loss},
+                         {"last_loss", m.last_loss}};
+  AddShare(json, "share_of_peak", m.Gflops(), head.gemm_peak_gflops);
+  if (head.profile) json["ops"] = OpsToJson(m.ops);
+  return json;
+}
+
+nlohmann::json InferToJson(const bench::InferMeasurement& m, const BenchHead& head) {
+  nlohmann::json json = {{"tokens_per_second", m.TokensPerSecond()},
+                         {"mean_tokens_per_second", m.MeanTokensPerSecond()},
+                         {"gflops", m.Gflops()},
+                         {"weight_gb_per_s", m.GigabytesPerSecond()},
+                         {"peak_resident_bytes", m.peak_resident_bytes}};
+  AddShare(json, "share_of_peak", m.Gflops(), head.gemm_peak_gflops);
+  AddShare(json, "share_of_bandwidth", m.GigabytesPerSecond(), head.read_gb_per_s);
+  if (head.profile) json["ops"] = OpsToJson(m.ops);
+  return json;
+}
+
+}  // namespace
+
+std::string DescribeBench(const BenchReport& report) {
+  std::string text = DescribeHead(report.head);
+  if (report.train) text += DescribeTraining(*report.train, report.head);
+  if (report.prompt) text += DescribePrompt(*report.prompt, report.head);
+  if (report.generate) text += DescribeGeneration(*report.generate, report.head);
+  text.pop_back();
+  return text;
+}
+
+nlohmann::json BenchToJson(const BenchReport& report) {
+  const BenchHead& head = report.head;
+  nlohmann::json json = {{"shape", head.shape},
+                         {"format", head.format},
+                         {"weight_bytes", head.weight_bytes},
+                         {"context_tokens", head.context_tokens},
+                         {"backend", head.device.backend},
+                         {"device", head.device.name},
+                         {"features", head.device.features}};
+  if (head.threads > 0) {
+    json["threads"] = head.threads;
+    json["compute"] = head.bf16 ? "bf16" : "f32";
+    json["gemm_peak_gflops"] = head.gemm_peak_gflops;
+    json["read_gb_per_s"] = head.read_gb_per_s;
+  }
+  if (report.train) json["train"] = TrainingToJson(*report.train, head);
+  if (report.prompt) json["prompt"] = InferToJson(*report.prompt, head);
+  if (report.generate) json["generate"] = InferToJson(*report.generate, head);
+  return json;
+}
+
+}  // namespace choir::cli

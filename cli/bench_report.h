@@ -1,0 +1,53 @@
+#ifndef CHOIR_CLI_BENCH_REPORT_H_
+#define CHOIR_CLI_BENCH_REPORT_H_
+
+// What `choir bench` has found, as text for people and as JSON.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/infer_measure.h"
+#include "bench/train_measure.h"
+#include "engine/backend/backend.h"
+#include "nlohmann/json.hpp"
+
+namespace choir::cli {
+
+// What was measured, and what the machine can do at best.
+struct BenchHead {
+  std::string shape;
+  std::string format;
+  engine::DeviceInfo device;
+  int threads = 0;  // 0: not on the CPU
+  bool bf16 = false;
+  int64_t context_tokens = 0;
+  uint64_t weight_bytes = 0;
+  double gemm_peak_gflops = 0;  // 0: not measured
+  double read_gb_per_s = 0;     // 0: not measured
+  bool profile = false;
+};
+
+struct BenchTraining {
+  bench::TrainMeasurement measured;
+  int64_t batch = 1;
+  int rank = 0;
+  std::string modules;
+  bool recompute = false;
+  uint64_t predicted_bytes = 0;  // of the process's memory, before anything was allocated
+};
+
+struct BenchReport {
+  BenchHead head;
+  std::optional<BenchTraining> train;
+  std::optional<bench::InferMeasurement> prompt;
+  std::optional<bench::InferMeasurement> generate;
+};
+
+std::string DescribeBench(const BenchReport& report);
+nlohmann::json BenchToJson(const BenchReport& report);
+
+}  // namespace choir::cli
+
+#endif  // CHOIR_CLI_BENCH_REPORT_H_
