@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "coordinator/service/run_plan.h"
+#include "coordinator/service/test_direct_calls.h"
 #include "coordinator/service/test_federation.h"
 #include "coordinator/service/test_node.h"
 #include "engine/lora/factors.h"
@@ -81,38 +82,6 @@ class CoordinatorTest : public testing::Test {
     const auto status = coordinator_->StartRun(TestRun(*blobs_, strategy, rounds));
     ASSERT_TRUE(status.ok()) << status.status();
   }
-
-  class DirectCalls final : public NodeCalls {
-   public:
-    DirectCalls(Coordinator& coordinator, std::string id)
-        : coordinator_(coordinator), id_(std::move(id)) {}
-    absl::StatusOr<v1::CheckInResponse> CheckIn() override { return coordinator_.CheckIn(id_, {}); }
-    absl::StatusOr<std::optional<std::string>> Join(const v1::JoinCohortRequest& request) override {
-      auto response = coordinator_.Join(id_, request);
-      if (!response.ok()) return response.status();
-      if (!response->has_value()) return std::nullopt;
-      return (*response)->session_config();
-    }
-    absl::StatusOr<std::optional<v1::SessionBroadcast>> Poll(
-        const v1::PollSessionRequest& request) override {
-      return coordinator_.Poll(id_, request);
-    }
-    absl::Status Send(const v1::SessionMessage& message) override {
-      return coordinator_.TakeMessage(id_, message);
-    }
-    absl::StatusOr<v1::UploadAck> Upload(const std::vector<v1::MaskedInputChunk>& stream) override {
-      absl::StatusOr<v1::UploadAck> ack = absl::InternalError("nothing sent");
-      for (const v1::MaskedInputChunk& message : stream) {
-        ack = coordinator_.TakeUpload(id_, message);
-        if (!ack.ok()) return ack;
-      }
-      return ack;
-    }
-
-   private:
-    Coordinator& coordinator_;
-    std::string id_;
-  };
 
   // One step of one node, then whatever it made due. False if nothing moved.
   bool StepNode(size_t i) {

@@ -8,7 +8,16 @@
 namespace choir::coordinator {
 namespace {
 
-constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
+// Small enough that a slow line, too, moves one within kStall (at 2.2 KB/s).
+constexpr uint64_t kChunkBytes = uint64_t{256} << 10;
+constexpr absl::Duration kStall = absl::Seconds(120);
+// A masked input comes in chunks of up to 1 MiB.
+constexpr absl::Duration kUploadStall = absl::Seconds(300);
+// Two, so that a node that has lost its line may go on before the old stream is noticed. Together
+// with the uploads well below the threads that a server may have.
+constexpr size_t kDownloadsOfANode = 2;
+constexpr size_t kMaxDownloads = 128;
+constexpr size_t kMaxUploads = 96;
 constexpr absl::Duration kLongestPoll = absl::Seconds(20);
 // After a long poll without an answer the node may ask again at once.
 constexpr uint32_t kPollAgainMs = 50;
@@ -74,6 +83,17 @@ grpc::Status EnrolmentServiceImpl::Enrol(grpc::ServerContext* /*context*/,
   return Answer(coordinator_.members().Enrol(*request), response);
 }
 
+NodeServiceImpl::NodeServiceImpl(Coordinator& coordinator)
+    : coordinator_(coordinator),
+      downloads_({"downloads", kDownloadsOfANode, kMaxDownloads, kStall, false}),
+      uploads_({"uploads", 1, kMaxUploads, kUploadStall, true}) {}
+
+void NodeServiceImpl::CancelStalled() {
+  const absl::Time now = coordinator_.clock().Now();
+  downloads_.CancelStalled(now);
+  uploads_.CancelStalled(now);
+}
+
 absl::StatusOr<NodeId> NodeServiceImpl::Caller(const grpc::ServerContextBase& context) {
   CHOIR_ASSIGN_OR_RETURN(NodeId node, rpc::PeerNodeId(context));
   CHOIR_RETURN_IF_ERROR(coordinator_.members().Admit(node));
@@ -93,7 +113,13 @@ grpc::Status NodeServiceImpl::FetchBlob(grpc::ServerContext* context,
                                         grpc::ServerWriter<v1::BlobChunk>* writer) {
   const absl::StatusOr<NodeId> node = Caller(*context);
   if (!node.ok()) return rpc::ToGrpc(node.status());
-  return SendBlob(coordinator_.blobs(), *request, *writer, [&] { coordinator_.Touch(*node); });
+  const auto place =
+      downloads_.Take(*node, coordinator_.clock().Now(), [context] { context->TryCancel(); });
+  if (!place.ok()) return rpc::ToGrpc(place.status());
+  return SendBlob(coordinator_.blobs(), *request, *writer, [&] {
+    (*place)->Moved(coordinator_.clock().Now());
+    coordinator_.Touch(*node);
+  });
 }
 
 grpc::Status NodeServiceImpl::ReportProgress(grpc::ServerContext* context,
@@ -130,40 +156,19 @@ grpc::Status NodeServiceImpl::SendSessionMessage(grpc::ServerContext* context,
   return rpc::ToGrpc(coordinator_.TakeMessage(*node, *request));
 }
 
-// A node's place among the uploads, for the life of its stream.
-class NodeServiceImpl::UploadSlot {
- public:
-  UploadSlot(NodeServiceImpl& service, NodeId node, grpc::ServerContext* context)
-      : service_(service), node_(std::move(node)), context_(context) {
-    absl::MutexLock lock(&service_.uploads_mu_);
-    grpc::ServerContext*& place = service_.uploads_[node_];
-    if (place != nullptr) place->TryCancel();
-    place = context_;
-  }
-  ~UploadSlot() {
-    absl::MutexLock lock(&service_.uploads_mu_);
-    const auto it = service_.uploads_.find(node_);
-    if (it != service_.uploads_.end() && it->second == context_) service_.uploads_.erase(it);
-  }
-  UploadSlot(const UploadSlot&) = delete;
-  UploadSlot& operator=(const UploadSlot&) = delete;
-
- private:
-  NodeServiceImpl& service_;
-  const NodeId node_;
-  grpc::ServerContext* const context_;
-};
-
 grpc::Status NodeServiceImpl::UploadMaskedInput(grpc::ServerContext* context,
                                                 grpc::ServerReader<v1::MaskedInputChunk>* reader,
                                                 v1::UploadAck* response) {
   const absl::StatusOr<NodeId> node = Caller(*context);
   if (!node.ok()) return rpc::ToGrpc(node.status());
-  const UploadSlot slot(*this, *node, context);
+  const auto place =
+      uploads_.Take(*node, coordinator_.clock().Now(), [context] { context->TryCancel(); });
+  if (!place.ok()) return rpc::ToGrpc(place.status());
   v1::MaskedInputChunk message;
   bool any = false;
   while (reader->Read(&message)) {
     any = true;
+    (*place)->Moved(coordinator_.clock().Now());
     absl::StatusOr<v1::UploadAck> ack = coordinator_.TakeUpload(*node, message);
     if (!ack.ok()) return rpc::ToGrpc(ack.status());
     *response = *std::move(ack);

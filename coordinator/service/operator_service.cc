@@ -14,6 +14,10 @@ namespace {
 // Each takes a thread of gRPC's pool.
 constexpr int kMaxWatchers = 16;
 constexpr absl::Duration kWatchWait = absl::Seconds(1);
+// Of base models and adapters, either way.
+constexpr size_t kStreamsOfAnOperator = 8;
+constexpr size_t kMaxStreams = 16;
+constexpr absl::Duration kStall = absl::Seconds(120);
 
 // The blob that an upload is about: named by its first message.
 struct UploadTarget {
@@ -22,11 +26,13 @@ struct UploadTarget {
 };
 
 absl::StatusOr<v1::UploadBlobResponse> TakeBlob(BlobStore& blobs,
-                                                grpc::ServerReader<v1::UploadBlobRequest>& reader) {
+                                                grpc::ServerReader<v1::UploadBlobRequest>& reader,
+                                                const std::function<void()>& received) {
   std::optional<UploadTarget> target;
   v1::UploadBlobRequest message;
   v1::UploadBlobResponse response;
   while (reader.Read(&message)) {
+    received();
     if (!target.has_value()) {
       CHOIR_ASSIGN_OR_RETURN(const Digest digest, DigestFrom(message.digest(), "digest"));
       target = UploadTarget{digest, message.total_bytes()};
@@ -56,6 +62,22 @@ void WaitForChange(LongPolls& polls, const std::string& run_id, absl::Time deadl
 }
 
 }  // namespace
+
+OperatorServiceImpl::OperatorServiceImpl(Coordinator& coordinator, std::string root_pem)
+    : coordinator_(coordinator),
+      root_pem_(std::move(root_pem)),
+      streams_({"transfers", kStreamsOfAnOperator, kMaxStreams, kStall, false}) {}
+
+void OperatorServiceImpl::CancelStalled() {
+  streams_.CancelStalled(coordinator_.clock().Now());
+}
+
+absl::StatusOr<std::unique_ptr<StreamPlaces::Place>> OperatorServiceImpl::TakePlace(
+    grpc::ServerContext* context) {
+  CHOIR_RETURN_IF_ERROR(Admit(*context));
+  CHOIR_ASSIGN_OR_RETURN(const std::string name, rpc::PeerCommonName(*context));
+  return streams_.Take(name, coordinator_.clock().Now(), [context] { context->TryCancel(); });
+}
 
 absl::Status OperatorServiceImpl::Admit(const grpc::ServerContextBase& context) const {
   return rpc::RequireOperator(context, root_pem_, coordinator_.clock().Now());
@@ -87,7 +109,12 @@ grpc::Status OperatorServiceImpl::ListNodes(grpc::ServerContext* context,
 grpc::Status OperatorServiceImpl::UploadBlob(grpc::ServerContext* context,
                                              grpc::ServerReader<v1::UploadBlobRequest>* reader,
                                              v1::UploadBlobResponse* response) {
-  return ForOperator(*context, response, [&] { return TakeBlob(coordinator_.blobs(), *reader); });
+  const auto place = TakePlace(context);
+  if (!place.ok()) return rpc::ToGrpc(place.status());
+  return ForOperator(*context, response, [&] {
+    return TakeBlob(coordinator_.blobs(), *reader,
+                    [&] { (*place)->Moved(coordinator_.clock().Now()); });
+  });
 }
 
 grpc::Status OperatorServiceImpl::StatBlob(grpc::ServerContext* context,
@@ -106,8 +133,10 @@ grpc::Status OperatorServiceImpl::StatBlob(grpc::ServerContext* context,
 grpc::Status OperatorServiceImpl::FetchBlob(grpc::ServerContext* context,
                                             const v1::FetchBlobRequest* request,
                                             grpc::ServerWriter<v1::BlobChunk>* writer) {
-  if (const absl::Status allowed = Admit(*context); !allowed.ok()) return rpc::ToGrpc(allowed);
-  return SendBlob(coordinator_.blobs(), *request, *writer, [] {});
+  const auto place = TakePlace(context);
+  if (!place.ok()) return rpc::ToGrpc(place.status());
+  return SendBlob(coordinator_.blobs(), *request, *writer,
+                  [&] { (*place)->Moved(coordinator_.clock().Now()); });
 }
 
 grpc::Status OperatorServiceImpl::StartRun(grpc::ServerContext* context,

@@ -447,17 +447,26 @@ MergeInput RunActor::MergeInputNow() const {
 }
 
 void RunActor::Complete(WorkDone done) {
-  if (!running()) return;
   const auto* unmasked = std::get_if<UnmaskDone>(&done);
+  if (unmasked != nullptr && !Awaits(*unmasked)) {
+    std::error_code ignored;  // what stays takes room, no more
+    std::filesystem::remove_all(unmasked->folder, ignored);
+    return;
+  }
+  if (!running()) return;
   const absl::Status status =
       unmasked != nullptr ? OnUnmasked(*unmasked) : OnMerged(std::get<MergeDone>(done));
   if (!status.ok()) undone_.push_back(std::move(done));
 }
 
-absl::Status RunActor::OnUnmasked(const UnmaskDone& done) {
+// False if the round was given up while the sum was being opened.
+bool RunActor::Awaits(const UnmaskDone& done) const {
   const auto it = sessions_.find(done.cohort);
-  if (it == sessions_.end()) return absl::OkStatus();  // the round was stopped meanwhile
-  Session& session = *it->second;
+  return running() && it != sessions_.end() && it->second->id() == done.session_id;
+}
+
+absl::Status RunActor::OnUnmasked(const UnmaskDone& done) {
+  Session& session = *sessions_.at(done.cohort);
   if (!done.result.ok()) {
     session.FailUnmasking(done.result.status());
     return Save(session);
@@ -479,7 +488,8 @@ absl::Status RunActor::OnUnmasked(const UnmaskDone& done) {
 }
 
 absl::Status RunActor::OnMerged(const MergeDone& done) {
-  if (round_.phase != Phase::kMerging) return absl::OkStatus();  // stopped meanwhile
+  // Stopped meanwhile?
+  if (done.round != round_.round || round_.phase != Phase::kMerging) return absl::OkStatus();
   if (!done.output.ok()) {
     return Do(
         MergeFailed{ReasonName(done.output.status()), std::string(done.output.status().message())});

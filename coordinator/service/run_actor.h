@@ -119,6 +119,7 @@ class RunActor {
   [[nodiscard]] std::unique_ptr<trust::SessionVerifier> Verifier() const;
   // Advances a session and makes it durable; ends it if it failed.
   absl::Status Save(Session& session);
+  [[nodiscard]] bool Awaits(const UnmaskDone& done) const;
   absl::Status OnUnmasked(const UnmaskDone& done);
   absl::Status OnMerged(const MergeDone& done);
   [[nodiscard]] MergeInput MergeInputNow() const;

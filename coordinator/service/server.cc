@@ -5,11 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,17 +19,17 @@
 #include "base/status_macros.h"
 #include "coordinator/blob/blob_store.h"
 #include "coordinator/service/coordinator.h"
+#include "coordinator/service/driver.h"
 #include "coordinator/service/federation.h"
 #include "coordinator/service/services.h"
 #include "coordinator/store/store.h"
 #include "proto/rpc/credentials.h"
+#include "proto/rpc/tls_version.h"
 #include <nlohmann/json.hpp>
 
 namespace choir::coordinator {
 namespace {
 
-// Deadlines are seconds; a tenth late is not noticed, and an idle tick costs next to nothing.
-constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr std::chrono::seconds kShutdownGrace(2);
 
 // Holds a lock on a file for as long as it lives: one coordinator a folder.
@@ -100,17 +98,12 @@ struct Server::State {
   std::unique_ptr<grpc::Server> enrolment_server;
   std::string address;
   std::string enrol_address;
-  std::atomic<bool> stopping = false;
-  std::thread driver;
+  std::unique_ptr<Driver> driver;
 
-  // Ticks, works, waits, until it is told to stop.
-  void Drive() {
-    while (!stopping) {
-      coordinator->Tick();
-      while (!stopping && coordinator->DoWork()) {
-      }
-      coordinator->WaitForWork(kTick);
-    }
+  // Of streams that nobody reads or feeds any more.
+  void CancelStalled() const {
+    node_service->CancelStalled();
+    operator_service->CancelStalled();
   }
 
   absl::Status Listen(const ServerOptions& options) {
@@ -156,13 +149,12 @@ struct Server::State {
   }
 
   void Stop() {
-    stopping = true;
     if (operator_service != nullptr) operator_service->StopWatching();
     if (coordinator != nullptr) coordinator->StopWaiting();
     const auto deadline = std::chrono::system_clock::now() + kShutdownGrace;
     if (enrolment_server != nullptr) enrolment_server->Shutdown(deadline);
     if (server != nullptr) server->Shutdown(deadline);
-    if (driver.joinable()) driver.join();
+    driver.reset();
     if (coordinator == nullptr) return;
     if (const absl::Status flushed = coordinator->members().Flush(); !flushed.ok()) {
       spdlog::warn("flush_failed status=\"{}\"", flushed.ToString());
@@ -178,6 +170,7 @@ Server::~Server() {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       const Clock& clock, RandomSource& random) {
+  CHOIR_RETURN_IF_ERROR(rpc::RequireTls13());
   const DataFolder folder{options.data};
   CHOIR_ASSIGN_OR_RETURN(Federation federation, LoadFederation(folder, clock.Now()));
   CHOIR_ASSIGN_OR_RETURN(FolderLock lock, FolderLock::Take(folder.Lock()));
@@ -192,7 +185,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
       Coordinator::Open(state.federation, folder, *state.store, *state.blobs, clock, random));
   CHOIR_RETURN_IF_ERROR(state.Listen(options));
   CHOIR_RETURN_IF_ERROR(state.WriteEndpoints(folder));
-  state.driver = std::thread([&state] { state.Drive(); });
+  state.driver = std::make_unique<Driver>(*state.coordinator, [&state] { state.CancelStalled(); });
   spdlog::info("coordinator_started address={} enrolment={}", state.address, state.enrol_address);
   return server;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
@@ -30,6 +31,18 @@ void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + seconds(30));
 }
 
+// The system's clock, which a test may put forward.
+class ForwardClock final : public Clock {
+ public:
+  [[nodiscard]] absl::Time Now() const override {
+    return absl::Now() + absl::Seconds(seconds_.load());
+  }
+  void Advance(int64_t by_seconds) { seconds_ += by_seconds; }
+
+ private:
+  std::atomic<int64_t> seconds_ = 0;
+};
+
 class ServerTest : public testing::Test {
  protected:
   ServerTest() : federation_(dir_.path() + "/data", absl::Now()) {
@@ -39,6 +52,8 @@ class ServerTest : public testing::Test {
     operator_ = v1::OperatorService::NewStub(
         rpc::OpenChannel(server_->address(), federation_.root_pem(), &operator_identity_));
   }
+  // gRPC stays loaded: its own shutdown may wait ten seconds for a poll.
+  static void SetUpTestSuite() { grpc_init(); }
   void Start() {
     ServerOptions options;
     options.data = federation_.folder().path;
@@ -108,7 +123,7 @@ class ServerTest : public testing::Test {
   }
 
   TempDir dir_;
-  SystemClock clock_;
+  ForwardClock clock_;
   SystemRandom random_;
   TestFederation federation_;
   std::unique_ptr<Server> server_;
@@ -208,6 +223,51 @@ TEST_F(ServerTest, TwoHundredNodesMayWaitAndOthersAreServed) {
   bool ok = false;
   for (int i = 0; i < 200; ++i) ASSERT_TRUE(queue.Next(&tag, &ok));
   queue.Shutdown();
+}
+
+// A node that begins downloads and reads nothing of them.
+TEST_F(ServerTest, DownloadsOfOneNodeAreLimitedAndEndWhenNobodyReadsThem) {
+  // More than both ends' buffers take.
+  const std::string blob(64 << 20, 'b');
+  const auto blobs = OpenDirectoryBlobStore(federation_.folder().Blobs(), 1 << 30).value();
+  ASSERT_TRUE(blobs->PutWhole(Sha256Of(blob), AsBytes(blob)).ok());
+  const auto started = StartRun(1);
+  ASSERT_TRUE(started.ok()) << started.status();
+  TestNode node(0, started->config().federation_id(), random_);
+  const auto calls = Enrol(node);
+  const Digest digest = Sha256Of(blob);
+  v1::FetchBlobRequest request;
+  request.set_digest(digest.data(), digest.size());
+  struct Download {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<v1::BlobChunk>> reader;
+    v1::BlobChunk chunk;
+  };
+  std::vector<std::unique_ptr<Download>> downloads;
+  for (int i = 0; i < 2; ++i) {
+    auto download = std::make_unique<Download>();
+    SetDeadline(download->context);
+    download->reader = calls->stub().FetchBlob(&download->context, request);
+    ASSERT_TRUE(download->reader->Read(&download->chunk));  // it has its place
+    downloads.push_back(std::move(download));
+  }
+  const std::string id(AsChars(digest));
+  const absl::Status third = calls->Fetch(id, 0).status();
+  EXPECT_EQ(third.code(), absl::StatusCode::kResourceExhausted) << third;
+  // Once a tick has ended them there is room again.
+  absl::Status fourth = third;
+  for (const absl::Time give_up = absl::Now() + absl::Seconds(60);
+       !fourth.ok() && absl::Now() < give_up;) {
+    clock_.Advance(130);
+    absl::SleepFor(absl::Milliseconds(20));
+    fourth = calls->Fetch(id, blob.size() - 1).status();
+  }
+  EXPECT_TRUE(fourth.ok()) << fourth;
+  for (const auto& download : downloads) {
+    while (download->reader->Read(&download->chunk)) {
+    }
+    EXPECT_EQ(download->reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
 }
 
 TEST_F(ServerTest, CallersMayDoOnlyWhatTheirCertificateSays) {

@@ -3,17 +3,14 @@
 
 #include <atomic>
 #include <functional>
-#include <map>
+#include <memory>
 #include <string>
-#include <utility>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 
 #include "choir/v1/enrolment.grpc.pb.h"
 #include "choir/v1/node.grpc.pb.h"
 #include "choir/v1/operator.grpc.pb.h"
 #include "coordinator/service/coordinator.h"
+#include "coordinator/service/stream_places.h"
 
 // gRPC's side of the coordinator: who calls, may they, and statuses; the work is Coordinator's.
 // Calls that may wait for long take no thread while they do; the others run on gRPC's pool.
@@ -34,7 +31,10 @@ using NodeServiceBase = v1::NodeService::WithCallbackMethod_JoinCohort<
 
 class NodeServiceImpl final : public NodeServiceBase {
  public:
-  explicit NodeServiceImpl(Coordinator& coordinator) : coordinator_(coordinator) {}
+  explicit NodeServiceImpl(Coordinator& coordinator);
+
+  // Ends streams that have stood still for too long. To be called again and again.
+  void CancelStalled();
 
   grpc::Status CheckIn(grpc::ServerContext* context, const v1::CheckInRequest* request,
                        v1::CheckInResponse* response) override;
@@ -68,21 +68,19 @@ class NodeServiceImpl final : public NodeServiceBase {
   // The caller's id, if it may call.
   absl::StatusOr<NodeId> Caller(const grpc::ServerContextBase& context);
   Coordinator& coordinator_;
-
-  // One upload stream a node: a newer one ends the older, whose node has probably lost its line.
-  class UploadSlot;
-  absl::Mutex uploads_mu_;
-  std::map<NodeId, grpc::ServerContext*> uploads_ ABSL_GUARDED_BY(uploads_mu_);
+  StreamPlaces downloads_;
+  StreamPlaces uploads_;
 };
 
 class OperatorServiceImpl final : public v1::OperatorService::Service {
  public:
   // `root_pem`: of the federation's authority; operators' certificates come from it directly.
-  OperatorServiceImpl(Coordinator& coordinator, std::string root_pem)
-      : coordinator_(coordinator), root_pem_(std::move(root_pem)) {}
+  OperatorServiceImpl(Coordinator& coordinator, std::string root_pem);
 
   // Ends the streams of WatchRun.
   void StopWatching() { stopping_ = true; }
+  // Ends streams that have stood still for too long. To be called again and again.
+  void CancelStalled();
 
   grpc::Status CreateInvite(grpc::ServerContext* context, const v1::CreateInviteRequest* request,
                             v1::CreateInviteResponse* response) override;
@@ -115,17 +113,20 @@ class OperatorServiceImpl final : public v1::OperatorService::Service {
  private:
   // PERMISSION_DENIED unless an operator calls.
   [[nodiscard]] absl::Status Admit(const grpc::ServerContextBase& context) const;
+  // A place for a stream of the caller's, if it is an operator.
+  absl::StatusOr<std::unique_ptr<StreamPlaces::Place>> TakePlace(grpc::ServerContext* context);
   // `body`'s value becomes the answer, if an operator calls.
   template <typename T, typename Body>
   grpc::Status ForOperator(const grpc::ServerContext& context, T* response, Body body) const;
 
   Coordinator& coordinator_;
   const std::string root_pem_;
+  StreamPlaces streams_;
   std::atomic<int> watchers_ = 0;
   std::atomic<bool> stopping_ = false;
 };
 
-// Sends a blob from `request.offset` on in chunks of at most 1 MiB; `sent` is called after each.
+// Sends a blob from `request.offset` on in chunks of at most 256 KiB; `sent` is called after each.
 grpc::Status SendBlob(BlobStore& blobs, const v1::FetchBlobRequest& request,
                       grpc::ServerWriter<v1::BlobChunk>& writer, const std::function<void()>& sent);
 

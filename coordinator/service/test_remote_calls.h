@@ -27,6 +27,7 @@ class RemoteCalls final : public NodeCalls {
   absl::StatusOr<v1::UploadAck> Upload(const std::vector<v1::MaskedInputChunk>& stream) override;
   // A blob from `offset` to its end.
   absl::StatusOr<std::string> Fetch(const std::string& digest, uint64_t offset);
+  v1::NodeService::Stub& stub() { return *stub_; }
 
  private:
   std::unique_ptr<v1::NodeService::Stub> stub_;

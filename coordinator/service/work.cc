@@ -31,10 +31,13 @@ absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work) {
 
 WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs) {
   if (auto* unmask = std::get_if<UnmaskWork>(&work)) {
-    const uint32_t cohort = unmask->cohort;
-    return UnmaskDone{cohort, Unmask(std::move(*unmask))};
+    UnmaskDone done{unmask->cohort, std::string(AsChars(unmask->core.config().session_id)),
+                    unmask->folder, absl::UnknownError("not begun")};
+    done.result = Unmask(std::move(*unmask));
+    return done;
   }
-  return MergeDone{MergeRound(std::get<MergeInput>(work), key, blobs)};
+  const auto& merge = std::get<MergeInput>(work);
+  return MergeDone{merge.round, MergeRound(merge, key, blobs)};
 }
 
 }  // namespace choir::coordinator

@@ -11,6 +11,7 @@
 #include "secure-agg/server/server_session.h"
 
 // The computations of a round that take long: done by one thread, without the coordinator's lock.
+// Meanwhile the run may go on without them: what they bring says which session or round it is for.
 namespace choir::coordinator {
 
 // Open a cohort's sum and write it to `sum_path`.
@@ -22,10 +23,13 @@ struct UnmaskWork {
 };
 struct UnmaskDone {
   uint32_t cohort = 0;
+  std::string session_id;
+  std::string folder;
   // Unsigned and without an adapter: who contributed, h3 and the sum's hash.
   absl::StatusOr<secagg::RoundResult> result;
 };
 struct MergeDone {
+  uint64_t round = 0;
   absl::StatusOr<MergeOutput> output;
 };
 using Work = std::variant<UnmaskWork, MergeInput>;

@@ -6,8 +6,10 @@
 #include <grpc/grpc_security_constants.h>
 #include <grpcpp/security/auth_context.h>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "proto/rpc/tls_version.h"
 #include "proto/trust/certificates.h"
 #include "proto/trust/keys.h"
 
@@ -36,6 +38,7 @@ absl::StatusOr<std::string> PeerProperty(const grpc::ServerContextBase& context,
 
 std::shared_ptr<grpc::ServerCredentials> MutualServerCredentials(std::string_view root_pem,
                                                                  const TlsIdentity& identity) {
+  CHOIR_CHECK(RequireTls13().ok());
   grpc::SslServerCredentialsOptions options(
       GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   options.pem_root_certs = std::string(root_pem);
@@ -44,6 +47,7 @@ std::shared_ptr<grpc::ServerCredentials> MutualServerCredentials(std::string_vie
 }
 
 std::shared_ptr<grpc::ServerCredentials> EnrolmentServerCredentials(const TlsIdentity& identity) {
+  CHOIR_CHECK(RequireTls13().ok());
   grpc::SslServerCredentialsOptions options(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
   options.pem_key_cert_pairs.push_back({identity.private_key_pem, identity.certificate_chain_pem});
   return grpc::SslServerCredentials(options);
@@ -68,7 +72,9 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, std::stri
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
   // Channels of several identities in one process must not share a connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
+  // Without credentials gRPC makes a channel on which every call fails.
+  return grpc::CreateCustomChannel(
+      address, RequireTls13().ok() ? grpc::SslCredentials(options) : nullptr, arguments);
 }
 
 absl::StatusOr<std::string> PeerCommonName(const grpc::ServerContextBase& context) {

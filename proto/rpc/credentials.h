@@ -1,8 +1,8 @@
 #ifndef CHOIR_PROTO_RPC_CREDENTIALS_H_
 #define CHOIR_PROTO_RPC_CREDENTIALS_H_
 
-// mTLS for both ends. Every call but enrolment has a client certificate; there is no plaintext
-// mode.
+// mTLS for both ends, TLS 1.3 and nothing below. Every call but enrolment has a client certificate;
+// there is no plaintext mode. Servers call RequireTls13() (proto/rpc/tls_version.h) first.
 
 #include <memory>
 #include <string>

@@ -11,7 +11,7 @@ constexpr int kMaxStreams = 64;
 constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr size_t kMaxServerBytes = size_t{512} << 20;
 // Of synchronous handlers; beyond it a call is refused with RESOURCE_EXHAUSTED, to be tried again.
-constexpr int kMaxThreads = 256;
+constexpr int kMaxThreads = 320;
 constexpr int kIdleMs = 10 * 60 * 1000;
 constexpr int kMaxAgeMs = 30 * 60 * 1000;
 constexpr int kGraceMs = 60 * 1000;

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator does, and what others may not do: invites, strangers, stops, restarts, and a run that learns."""
 
+import json
 import re
 import shutil
+import socket
 import sqlite3
+import ssl
 import unittest
 
 import adapters
@@ -85,6 +88,25 @@ class OperatorTest(unittest.TestCase):
         root = (folder / "root.pem").read_bytes()
         (folder / "operator.pem").write_bytes(b"".join(c for c in certificates if c.strip() not in root))
         self.refused(self.as_operator(folder), "for operators, not for node:")
+
+    def handshake(self, address, version):
+        """The version that the coordinator agreed to; None if it hung up."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = version
+        host, port = address.rsplit(":", 1)
+        try:
+            with socket.create_connection((host, int(port)), timeout=federation.PATIENCE_S) as plain, \
+                    context.wrap_socket(plain) as tls:
+                return tls.version()
+        except (ssl.SSLError, ConnectionError):
+            return None
+
+    def test_only_tls_1_3_is_spoken(self):
+        endpoints = json.loads((self.there.data / "endpoints.json").read_text())
+        for name in ("coordinator", "enrolment"):
+            self.assertIsNone(self.handshake(endpoints[name], ssl.TLSVersion.TLSv1_2), name)
+            self.assertEqual(self.handshake(endpoints[name], ssl.TLSVersion.TLSv1_3), "TLSv1.3", name)
 
     # ---- Runs --------------------------------------------------------------------------------
 
