@@ -71,6 +71,10 @@ TomlTable::TomlTable(TomlTable&&) noexcept = default;
 TomlTable& TomlTable::operator=(TomlTable&&) noexcept = default;
 TomlTable::~TomlTable() = default;
 
+bool TomlTable::Has(std::string_view key) const {
+  return state_->table != nullptr && state_->table->contains(key);
+}
+
 uint64_t TomlTable::Count(std::string_view key, uint64_t least, uint64_t most, uint64_t fallback) {
   const toml::node* node = state_->Find(key);
   if (node == nullptr) return fallback;

@@ -43,6 +43,7 @@ class TomlTable {
   TomlTable& operator=(TomlTable&&) noexcept;
   ~TomlTable();
 
+  [[nodiscard]] bool Has(std::string_view key) const;
   // A whole number in [least, most].
   uint64_t Count(std::string_view key, uint64_t least, uint64_t most, uint64_t fallback);
   uint32_t Count32(std::string_view key, uint32_t least, uint32_t most, uint32_t fallback);

@@ -23,8 +23,9 @@ absl::Status Run(const Options& options, Environment& environment) {
   Output& output = environment.output;
   CHOIR_ASSIGN_OR_RETURN(const auto model, OpenModel(options.train.model));
   CHOIR_ASSIGN_OR_RETURN(const auto backend, OpenBackend(options.train.device));
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainConfig config, TrainConfigOf(options.train, *model));
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, StartAdapter(options.train, *model));
+  CHOIR_ASSIGN_OR_RETURN(const engine::TrainConfig config,
+                         TrainConfigOf(options.train, *model, start));
   CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
                          engine::PlanTraining(*model, engine::LayoutOf(start), config,
                                               backend->info(), RecomputeOf(options.train)));

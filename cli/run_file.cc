@@ -42,11 +42,17 @@ absl::Status ReadRun(const TomlFile& root, const std::string& path, RunFile& out
   return table.Finish();
 }
 
-absl::Status ReadLora(const TomlFile& root, v1::LoraSpec& lora) {
+absl::Status ReadLora(const TomlFile& root, RunFile& out) {
   TomlTable table(root, "lora");
+  v1::LoraSpec& lora = *out.config.mutable_lora();
+  for (const std::string_view key : {"rank", "alpha", "rslora", "modules"}) {
+    out.lora_shape_given = out.lora_shape_given || table.Has(key);
+  }
+  out.lora_dropout_given = table.Has("dropout");
   lora.set_rank(table.Count32("rank", 1, engine::kMaxLoraRank, 8));
   lora.set_alpha(Narrow(table.Number("alpha", 1e-6, 1e6, 16)));
   lora.set_rslora(table.Flag("rslora", false));
+  lora.set_dropout(Narrow(table.Number("dropout", 0, double{engine::kMaxLoraDropout}, 0)));
   const std::string modules = table.Text("modules", "all");
   const absl::StatusOr<engine::LoraModuleSet> set = engine::LoraModuleSet::Parse(modules);
   if (!set.ok()) {
@@ -119,7 +125,7 @@ absl::StatusOr<RunFile> ParseRunFile(std::string_view text, const std::string& p
       TomlFile::Parse(text, path, {"run", "lora", "training", "aggregation", "pacing"}));
   RunFile file;
   CHOIR_RETURN_IF_ERROR(ReadRun(root, path, file));
-  CHOIR_RETURN_IF_ERROR(ReadLora(root, *file.config.mutable_lora()));
+  CHOIR_RETURN_IF_ERROR(ReadLora(root, file));
   CHOIR_RETURN_IF_ERROR(ReadTraining(root, *file.config.mutable_training()));
   CHOIR_RETURN_IF_ERROR(ReadAggregation(root, *file.config.mutable_aggregation()));
   CHOIR_RETURN_IF_ERROR(ReadPacing(root, *file.config.mutable_pacing()));

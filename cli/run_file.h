@@ -16,7 +16,10 @@ struct RunFile {
   // run_id and every spec; not yet what depends on the base model's file.
   v1::RunConfig config;
   std::string base_model_path;       // relative paths are from the TOML file's folder
-  std::string initial_adapter_path;  // empty: a fresh adapter, from training.seed
+  std::string initial_adapter_path;  // GGUF file or PEFT folder; empty: a fresh one
+  // [lora] says of what shape the adapter is (rank, alpha, rslora or modules); its dropout.
+  bool lora_shape_given = false;
+  bool lora_dropout_given = false;
   int64_t valid_days = 30;
 };
 

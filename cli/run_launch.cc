@@ -10,9 +10,9 @@
 
 #include "base/file.h"
 #include "base/status_macros.h"
-#include "cli/engine_session.h"
 #include "cli/failure.h"
 #include "cli/humane.h"
+#include "cli/initial_adapter.h"
 #include "cli/progress.h"
 #include "engine/lora/adapter.h"
 #include "engine/lora/gguf_adapter.h"
@@ -20,36 +20,6 @@
 
 namespace choir::cli {
 namespace {
-
-engine::LoraConfig LoraConfigOf(const v1::LoraSpec& spec) {
-  engine::LoraConfig config;
-  config.rank = static_cast<int>(spec.rank());
-  config.alpha = spec.alpha();
-  config.rslora = spec.rslora();
-  config.modules = {};
-  for (size_t i = 0; i < engine::kLoraModuleNames.size(); ++i) {
-    for (const std::string& module : spec.modules()) {
-      if (module == engine::kLoraModuleNames[i]) {
-        config.modules.Insert(static_cast<engine::LoraModule>(i));
-      }
-    }
-  }
-  return config;
-}
-
-// The adapter that the run starts from: the operator's own, or a fresh one.
-absl::StatusOr<engine::Adapter> InitialAdapter(const RunFile& file, const engine::Model& model,
-                                               const Digest& model_digest) {
-  if (!file.initial_adapter_path.empty()) {
-    return ReadAdapterFor(model, file.initial_adapter_path);
-  }
-  CHOIR_ASSIGN_OR_RETURN(
-      engine::Adapter adapter,
-      engine::InitAdapter(LoraConfigOf(file.config.lora()), model.LoraTargets(),
-                          model.spec().architecture, file.config.training().seed()));
-  adapter.base_model_sha256 = DigestToHex(model_digest);
-  return adapter;
-}
 
 // Sends a file unless the coordinator has it.
 absl::Status Send(const OperatorSession& session, const std::string& path, const Digest& digest,
@@ -82,13 +52,15 @@ absl::StatusOr<v1::RunStatus> LaunchRun(const OperatorSession& session, const Ru
   absl::StatusOr<engine::Model> model = engine::Model::Open(file.base_model_path);
   if (!model.ok()) return BadInput("base model", file.base_model_path, model.status());
   const Digest model_digest = model->Sha256();
-  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter, InitialAdapter(file, *model, model_digest));
-  CHOIR_ASSIGN_OR_RETURN(const std::string adapter_bytes, engine::SerializeGgufAdapter(adapter));
-  const Digest adapter_digest = Sha256Of(std::string_view(adapter_bytes));
-
   v1::StartRunRequest request;
   v1::RunConfig& config = *request.mutable_config();
   config = file.config;
+  CHOIR_ASSIGN_OR_RETURN(
+      const engine::Adapter adapter,
+      InitialAdapter(file, *model, model_digest, *config.mutable_lora(), environment.output));
+  CHOIR_ASSIGN_OR_RETURN(const std::string adapter_bytes, engine::SerializeGgufAdapter(adapter));
+  const Digest adapter_digest = Sha256Of(std::string_view(adapter_bytes));
+
   config.set_base_model_digest(std::string(AsChars(model_digest)));
   config.set_base_model_bytes(std::filesystem::file_size(file.base_model_path));
   config.set_architecture(model->spec().architecture);

@@ -74,8 +74,8 @@ class TrainCommand {
 absl::Status TrainCommand::Run() {
   CHOIR_RETURN_IF_ERROR(CheckOptions());
   CHOIR_ASSIGN_OR_RETURN(session_, OpenSession(options_.train.device, options_.train.model, ""));
-  CHOIR_ASSIGN_OR_RETURN(config_, TrainConfigOf(options_.train, *session_.model));
   CHOIR_ASSIGN_OR_RETURN(start_, StartAdapter(options_.train, *session_.model));
+  CHOIR_ASSIGN_OR_RETURN(config_, TrainConfigOf(options_.train, *session_.model, start_));
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
                          LoadData("data", options_.data, *session_.model, options_.train.data,
                                   DataUse::kTraining, options_.train.seed, output_));

@@ -41,6 +41,11 @@ void AddAdapterOptions(CLI::App& app, TrainOptions& options) {
       ->type_name("LIST")
       ->group(kGroup);
   app.add_flag("--rslora", options.rslora, "scale = alpha / sqrt(rank)")->group(kGroup);
+  app.add_option("--dropout", options.dropout,
+                 "Share of an adapter's input that training leaves out, at random (default 0)")
+      ->check(CLI::Range(0.0, static_cast<double>(engine::kMaxLoraDropout)).description(""))
+      ->type_name("P")
+      ->group(kGroup);
   app.add_option("--init", options.init, "Go on with this adapter instead of a fresh one")
       ->type_name("PATH")
       ->group(kGroup);
@@ -155,8 +160,10 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options) {
   AddDeviceOptions(app, options.device);
 }
 
-absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
-                                             const engine::Model& model) {
+namespace {
+
+absl::StatusOr<engine::Adapter> AdapterWithoutDropout(const TrainOptions& options,
+                                                      const engine::Model& model) {
   CHOIR_ASSIGN_OR_RETURN(engine::LoraConfig config, LoraConfigOf(options));
   engine::Adapter adapter;
   if (!options.init.empty()) {
@@ -179,8 +186,18 @@ absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
   return adapter;
 }
 
+}  // namespace
+
+absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
+                                             const engine::Model& model) {
+  CHOIR_ASSIGN_OR_RETURN(engine::Adapter adapter, AdapterWithoutDropout(options, model));
+  if (options.dropout.has_value()) adapter.dropout = static_cast<float>(*options.dropout);
+  return adapter;
+}
+
 absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
-                                                  const engine::Model& model) {
+                                                  const engine::Model& model,
+                                                  const engine::Adapter& start) {
   engine::TrainConfig config;
   config.steps = options.steps;
   config.epochs = options.epochs;
@@ -192,6 +209,8 @@ absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
   config.adamw.weight_decay = options.weight_decay;
   config.max_gradient_norm = options.max_gradient_norm;
   CHOIR_ASSIGN_OR_RETURN(config.factors, engine::ParseTrainedFactors(options.factors));
+  config.lora_dropout = static_cast<double>(start.dropout);
+  config.dropout_seed = options.seed;
   config.compute = ComputeOf(options.device);
   const absl::Status valid = ValidateTrainConfig(config);
   if (!valid.ok()) return UsageError(MessageOf(valid));

@@ -4,6 +4,7 @@
 // The options that describe a training run, for `choir train` and `choir plan`.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -27,6 +28,7 @@ struct TrainOptions {
   std::string rank_pattern;
   std::string alpha_pattern;
   bool rslora = false;
+  std::optional<double> dropout;
   std::string init;
   uint64_t seed = 0;
   // The run.
@@ -51,8 +53,10 @@ absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
                                              const engine::Model& model);
 
 // A usage error where the numbers make no sense. `checkpoint_blocks` is left to PlanTraining.
+// `start` from StartAdapter.
 absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
-                                                  const engine::Model& model);
+                                                  const engine::Model& model,
+                                                  const engine::Adapter& start);
 engine::Recompute RecomputeOf(const TrainOptions& options);
 
 }  // namespace choir::cli

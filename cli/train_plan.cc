@@ -27,6 +27,11 @@ std::string DescribeRun(const TrainOutlook& outlook) {
       HumaneCount(engine::TotalSteps(config, outlook.micro_batches_per_epoch.value_or(1))), shape);
 }
 
+std::string DescribeDropout(const engine::TrainConfig& config) {
+  if (config.lora_dropout == 0) return "";
+  return fmt::format("dropout {:.3g}, ", config.lora_dropout);
+}
+
 std::string DescribeMemory(const engine::TrainingPlan& plan) {
   return fmt::format("{} (weights {}, activations {}{}, adapter and optimizer {})",
                      HumaneBytes(plan.memory.total_bytes()), HumaneBytes(plan.memory.weight_bytes),
@@ -44,9 +49,9 @@ std::string DescribeOutlook(const TrainOutlook& outlook) {
                                  std::filesystem::path(outlook.options.model).filename().string(),
                                  spec.architecture, spec.layers.size(), spec.channels);
   text += fmt::format("device   {} ({})\n", outlook.device.name, outlook.device.backend);
-  text += fmt::format("adapter  rank {}, alpha {}, {} layers adapted, {} trained values\n",
-                      first.rank, outlook.start.alpha, outlook.start.pairs.size(),
-                      Count(outlook.plan.trained_values));
+  text += fmt::format("adapter  rank {}, alpha {}, {}{} layers adapted, {} trained values\n",
+                      first.rank, outlook.start.alpha, DescribeDropout(outlook.config),
+                      outlook.start.pairs.size(), Count(outlook.plan.trained_values));
   if (outlook.documents.has_value()) {
     text += fmt::format("data     {} documents, {} tokens, {} micro-batches an epoch\n",
                         Count(*outlook.documents), Count(*outlook.tokens_per_epoch),

@@ -141,6 +141,12 @@ absl::Status CheckTraining(const v1::TrainingSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status CheckDropout(float rate) {
+  // Written so that NaN fails.
+  if (rate >= 0 && rate <= engine::kMaxLoraDropout) return absl::OkStatus();
+  return Invalid("lora.dropout", fmt::format("{}; 0 to {}", rate, engine::kMaxLoraDropout));
+}
+
 absl::Status FillWait(std::string_view field, uint32_t value, uint32_t fallback,
                       void (v1::PacingSpec::*set)(uint32_t), v1::PacingSpec& spec) {
   if (value > kLongestWaitS) {
@@ -218,6 +224,7 @@ absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::
   CHOIR_RETURN_IF_ERROR(CheckModel(config, manifest, blobs));
   CHOIR_RETURN_IF_ERROR(CheckInitialAdapter(config, blobs));
   CHOIR_RETURN_IF_ERROR(CheckTraining(config.training()));
+  CHOIR_RETURN_IF_ERROR(CheckDropout(config.lora().dropout()));
   CHOIR_RETURN_IF_ERROR(FillAggregation(*config.mutable_aggregation(), manifest));
   CHOIR_RETURN_IF_ERROR(FillPacing(*config.mutable_pacing()));
   config.set_federation_id(manifest.federation_id());

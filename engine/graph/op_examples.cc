@@ -43,8 +43,8 @@ std::vector<uint8_t> Encode(const TensorDesc& desc, const RefTensor& tensor) {
 }
 
 // Adapter factors are the only real inputs whose gradients are added to persistent tensors.
-bool IsAdapterFactor(const OpSchema& op, size_t input) {
-  return op.name == "linear" && input >= 2;
+bool IsAdapterFactor(const OpSchema& op, const OpExample& example, size_t input) {
+  return op.name == "linear" && input >= 2 && example.inputs[input].dtype == DType::kF32;
 }
 
 TensorId AddExampleInput(Graph& graph, const TensorDesc& desc, size_t index, bool persistent) {
@@ -101,7 +101,7 @@ absl::StatusOr<GradientGraph> BuildGradientGraph(const OpSchema& op, const OpExa
   std::map<TensorId, TensorId> parameter_gradients;
   BackwardOptions options;
   for (size_t i = 0; i < example.inputs.size(); ++i) {
-    const bool is_factor = IsAdapterFactor(op, i);
+    const bool is_factor = IsAdapterFactor(op, example, i);
     const TensorId id = AddExampleInput(graph, example.inputs[i], i, is_factor);
     result.inputs.push_back(id);
     if (is_factor) {

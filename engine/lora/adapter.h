@@ -42,6 +42,8 @@ struct Adapter {
   float alpha = 0.0f;
   // general.architecture of the base model.
   std::string architecture;
+  // The dropout that it is trained with; says nothing about what it computes.
+  float dropout = 0.0f;
   // SHA-256 of the base model's file in hexadecimal; empty if not known.
   std::string base_model_sha256;
 

@@ -18,6 +18,8 @@ namespace {
 constexpr std::string_view kSuffixA = ".lora_a";
 constexpr std::string_view kSuffixB = ".lora_b";
 constexpr std::string_view kAlphaKey = "adapter.lora.alpha";
+// Absent: none.
+constexpr std::string_view kDropoutKey = "choir.lora.dropout";
 constexpr std::string_view kBaseModelKey = "choir.base_model.sha256";
 
 struct Factors {
@@ -107,6 +109,12 @@ absl::Status LoadHead(const GgufFile& file, Adapter& adapter) {
   if (!std::isfinite(adapter.alpha)) {
     return absl::InvalidArgumentError(fmt::format("adapter: {} is {}", kAlphaKey, adapter.alpha));
   }
+  CHOIR_ASSIGN_OR_RETURN(adapter.dropout, file.GetF32(kDropoutKey, 0.0f));
+  // Written so that NaN fails.
+  if (!(adapter.dropout >= 0.0f && adapter.dropout <= 1.0f)) {
+    return absl::InvalidArgumentError(
+        fmt::format("adapter: {} is {}, outside 0 to 1", kDropoutKey, adapter.dropout));
+  }
   adapter.architecture = std::string(architecture);
   adapter.base_model_sha256 = std::string(base);
   return absl::OkStatus();
@@ -143,6 +151,7 @@ absl::StatusOr<GgufWriter> MakeWriter(const Adapter& adapter) {
   writer.SetString("general.type", "adapter");
   writer.SetString("adapter.type", "lora");
   writer.SetF32(kAlphaKey, adapter.alpha);
+  if (adapter.dropout > 0.0f) writer.SetF32(kDropoutKey, adapter.dropout);
   if (!adapter.base_model_sha256.empty()) {
     writer.SetString(kBaseModelKey, adapter.base_model_sha256);
   }

@@ -49,6 +49,18 @@ TEST(GgufAdapterTest, RoundTripIsByteIdentical) {
   EXPECT_EQ(*SerializeGgufAdapter(*back), *ReadFile(path, 1 << 20));
 }
 
+TEST(GgufAdapterTest, DropoutIsKeptAndOnlyWrittenWhereThereIsSome) {
+  Adapter adapter = MakeAdapter();
+  const std::string without = *SerializeGgufAdapter(adapter);
+  EXPECT_FALSE(GgufFile::Parse(AsBytes(without))->Has("choir.lora.dropout"));
+  adapter.dropout = 0.25f;
+  const std::string with = *SerializeGgufAdapter(adapter);
+  EXPECT_EQ(ParseGgufAdapter(AsBytes(with))->dropout, 0.25f);
+  adapter.dropout = 1.5f;
+  const std::string bad = *SerializeGgufAdapter(adapter);
+  EXPECT_EQ(ParseGgufAdapter(AsBytes(bad)).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(GgufAdapterTest, TheFileIsWhatLlamaCppReads) {
   const std::string bytes = *SerializeGgufAdapter(MakeAdapter());
   const absl::StatusOr<GgufFile> file = GgufFile::Parse(AsBytes(bytes));

@@ -56,6 +56,9 @@ class LoraModuleSet {
 // Above this no adapter is trained or read: real ones stay below 512.
 inline constexpr int kMaxLoraRank = 4096;
 
+// The largest dropout that is trained with; at 1 nothing would be left.
+inline constexpr float kMaxLoraDropout = 0.99f;
+
 // What to adapt and how strongly: W' = W + scale * B A, with A (rank, in) and B (out, rank).
 // Hu et al. 2021; rsLoRA: Kalajdzievski 2023.
 struct LoraConfig {

@@ -1,6 +1,7 @@
 #include "engine/lora/peft_adapter.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -121,6 +122,7 @@ absl::StatusOr<Adapter> MakeAdapter(std::string_view config_json, const Safetens
   Adapter adapter;
   adapter.architecture = base.architecture;
   adapter.alpha = AlphaIn(config, config.alpha, config.rank);
+  adapter.dropout = static_cast<float>(config.dropout);
   if (const auto found = file.metadata().find(kBaseModelKey); found != file.metadata().end()) {
     adapter.base_model_sha256 = found->second;
   }
@@ -150,12 +152,21 @@ std::vector<std::string> TargetModules(const Adapter& adapter, int64_t num_layer
   return out;
 }
 
+// 0.05 for the float nearest to it, not 0.0500000007.
+double ShortestDouble(float value) {
+  const std::string digits = fmt::format("{}", value);
+  double out = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), out);
+  return out;
+}
+
 absl::StatusOr<PeftConfig> ConfigOf(const Adapter& adapter, const PeftBase& base) {
   PeftConfig config;
   config.rank = adapter.pairs.front().rank;
   const float alpha = adapter.AlphaOf(adapter.pairs.front());
   config.alpha = static_cast<double>(alpha);
   config.base_model = base.name;
+  config.dropout = ShortestDouble(adapter.dropout);
   for (const LoraPair& pair : adapter.pairs) {
     const std::optional<std::string> module = PeftModuleName(pair.name);
     if (!module.has_value()) {

@@ -76,6 +76,14 @@ absl::StatusOr<int64_t> Rank(std::string_view key, const Json& value) {
   return static_cast<int64_t>(rank);
 }
 
+absl::StatusOr<double> Dropout(const Json& value) {
+  if (value.is_null()) return 0;
+  if (!value.is_number()) return Bad("lora_dropout", "is no number");
+  const auto rate = value.get<double>();
+  if (rate >= 0 && rate <= 1) return rate;
+  return Bad("lora_dropout", fmt::format("is {}, outside 0 to 1", rate));
+}
+
 // PEFT matches patterns as regular expressions. In use are names, with or without escaped dots;
 // running a stranger's expression is not worth the rest.
 absl::StatusOr<std::string> PlainPattern(std::string_view key, std::string pattern) {
@@ -165,6 +173,7 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(std::string_view json) {
   if (!rslora.is_null() && !rslora.is_boolean())
     return Bad("use_rslora", "is neither true nor false");
   config.rslora = rslora == true;
+  CHOIR_ASSIGN_OR_RETURN(config.dropout, Dropout(Member(root, "lora_dropout")));
   CHOIR_RETURN_IF_ERROR(ReadPattern(root, "rank_pattern", Rank, config.rank_pattern));
   CHOIR_RETURN_IF_ERROR(ReadPattern(root, "alpha_pattern", PositiveNumber, config.alpha_pattern));
   CHOIR_RETURN_IF_ERROR(ReadStrings(root, config));
@@ -187,7 +196,7 @@ std::string SerializePeftConfig(const PeftConfig& config) {
                {"loftq_config", Json::object()},
                {"lora_alpha", Number(config.alpha)},
                {"lora_bias", false},
-               {"lora_dropout", 0},
+               {"lora_dropout", Number(config.dropout)},
                {"megatron_config", nullptr},
                {"megatron_core", "megatron.core"},
                {"modules_to_save", nullptr},

@@ -19,6 +19,7 @@ struct PeftConfig {
   int64_t rank = 8;
   double alpha = 8;
   bool rslora = false;
+  double dropout = 0;  // in training; changes nothing of what a trained adapter computes
   // Module names or their endings ("q_proj", "model.layers.0.self_attn.q_proj"), first match first.
   std::vector<std::pair<std::string, int64_t>> rank_pattern;
   std::vector<std::pair<std::string, double>> alpha_pattern;

@@ -59,12 +59,14 @@ TEST(PeftConfigTest, PatternsApplyToNamesAndEndings) {
 TEST(PeftConfigTest, PatternsAreWrittenAndReadBack) {
   PeftConfig config;
   config.rslora = true;
+  config.dropout = 0.05;
   config.alpha = 22.627416610717773;
   config.rank_pattern = {{"model.layers.1.self_attn.q_proj", 2}};
   config.alpha_pattern = {{"model.layers.1.self_attn.q_proj", 4.5}};
   const auto back = ParsePeftConfig(SerializePeftConfig(config));
   ASSERT_TRUE(back.ok()) << back.status().ToString();
   EXPECT_TRUE(back->rslora);
+  EXPECT_EQ(back->dropout, 0.05);
   EXPECT_EQ(back->alpha, config.alpha);
   EXPECT_THAT(back->rank_pattern, ElementsAre(config.rank_pattern[0]));
   EXPECT_THAT(back->alpha_pattern, ElementsAre(config.alpha_pattern[0]));
@@ -100,6 +102,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{"RankHuge", "r", "4097", kInvalid},
         BadConfig{"AlphaZero", "lora_alpha", "0", kInvalid},
         BadConfig{"AlphaNull", "lora_alpha", "null", kInvalid},
+        BadConfig{"DropoutText", "lora_dropout", R"("0.1")", kInvalid},
+        BadConfig{"DropoutLarge", "lora_dropout", "1.5", kInvalid},
         BadConfig{"RsloraText", "use_rslora", R"("yes")", kInvalid},
         BadConfig{"PatternList", "rank_pattern", "[1]", kInvalid},
         BadConfig{"PatternRankZero", "rank_pattern", R"({"q_proj": 0})", kInvalid},

@@ -68,7 +68,12 @@ absl::StatusOr<TensorId> ForwardBuilder::Project(const std::string& name, Tensor
   if (slot == nullptr) return One("linear", {x, weight}, {{"lora", 0}});
   const TensorId a = Persistent(slot->a_name(), F32(slot->rank, slot->cols));
   const TensorId b = Persistent(slot->b_name(), F32(slot->rows, slot->rank));
-  return One("linear", {x, weight, a, b}, {{"lora", 1}, {"lora_scale", slot->scale}});
+  const Attrs attrs = {{"lora", 1}, {"lora_scale", slot->scale}};
+  if (!context_.dropout.has_value()) return One("linear", {x, weight, a, b}, attrs);
+  // A mask of its own for each adapted matrix, as PEFT's modules have.
+  const auto site = static_cast<double>(slot - context_.adapter->slots.data());
+  return One("linear", {x, weight, a, b, context_.dropout->key},
+             attrs.With("dropout", context_.dropout->rate).With("dropout_site", site));
 }
 
 absl::StatusOr<TensorId> ForwardBuilder::Norm(std::string_view weight, TensorId x, int64_t groups) {

@@ -32,6 +32,12 @@ struct CachedTokens {
   int64_t cache_rows = 0;  // S
 };
 
+// Dropout on the inputs of adapters (engine/ops/dropout_mask.h).
+struct LoraDropout {
+  double rate = 0;
+  TensorId key = -1;  // (1,3) i32
+};
+
 class ForwardBuilder {
  public:
   // All outlive the builder; `adapter` may be null. Exactly one of `packed` and `cached` is set.
@@ -42,6 +48,7 @@ class ForwardBuilder {
     TensorId positions = -1;  // (1,T) i32
     std::optional<PackedTokens> packed;
     std::optional<CachedTokens> cached;
+    std::optional<LoraDropout> dropout = std::nullopt;  // in training only
   };
   ForwardBuilder(Graph& graph, Context context) : graph_(graph), context_(context) {}
 

@@ -1,10 +1,12 @@
 #include "engine/model/train_graph.h"
 
 #include <map>
+#include <optional>
 
 #include "base/status_macros.h"
 #include "engine/graph/autodiff.h"
 #include "engine/model/forward_builder.h"
+#include "engine/ops/dropout_mask.h"
 
 namespace choir::engine {
 namespace {
@@ -26,14 +28,16 @@ struct Loss {
 };
 
 absl::StatusOr<Loss> AddLoss(Graph& graph, const Model& model, const AdapterLayout* adapter,
-                             const LossInputs& inputs, bool with_grad) {
+                             const LossInputs& inputs, bool with_grad,
+                             std::optional<LoraDropout> dropout) {
   const ModelSpec& spec = model.spec();
   ForwardBuilder builder(graph, {.file = model.file(),
                                  .spec = spec,
                                  .adapter = adapter,
                                  .positions = inputs.positions,
                                  .packed = PackedTokens{inputs.segments},
-                                 .cached = std::nullopt});
+                                 .cached = std::nullopt,
+                                 .dropout = dropout});
   Loss loss;
   CHOIR_ASSIGN_OR_RETURN(loss.hidden, builder.HiddenStates(inputs.ids));
   CHOIR_ASSIGN_OR_RETURN(const TensorId head, builder.Weight(spec.output_weight()));
@@ -71,8 +75,13 @@ absl::StatusOr<TrainGraph> BuildTrainGraph(const Model& model, const AdapterLayo
                                            const TrainGraphOptions& options) {
   TrainGraph result;
   result.inputs = AddLossInputs(result.graph, options.tokens);
+  std::optional<LoraDropout> dropout;
+  if (options.dropout > 0) {
+    result.dropout_key = result.graph.AddInput("dropout_key", I32(1, kDropoutKeyWords));
+    dropout = {.rate = options.dropout, .key = result.dropout_key};
+  }
   CHOIR_ASSIGN_OR_RETURN(const Loss loss,
-                         AddLoss(result.graph, model, &adapter, result.inputs, true));
+                         AddLoss(result.graph, model, &adapter, result.inputs, true, dropout));
   result.nll = loss.nll;
   CHOIR_ASSIGN_OR_RETURN(const auto gradients,
                          AddGradients(result.graph, adapter, options.factors));
@@ -87,7 +96,7 @@ absl::StatusOr<EvalGraph> BuildEvalGraph(const Model& model, const AdapterLayout
   EvalGraph result;
   result.inputs = AddLossInputs(result.graph, tokens);
   CHOIR_ASSIGN_OR_RETURN(const Loss loss,
-                         AddLoss(result.graph, model, adapter, result.inputs, false));
+                         AddLoss(result.graph, model, adapter, result.inputs, false, std::nullopt));
   result.nll = loss.nll;
   return result;
 }

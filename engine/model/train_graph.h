@@ -28,6 +28,7 @@ struct TrainGraphOptions {
   int64_t tokens = 512;
   TrainedFactors factors = TrainedFactors::kBoth;
   bool checkpoint = false;  // recompute each layer in the backward pass instead of keeping it
+  double dropout = 0;       // on what adapters read; 0: none
 };
 
 // One micro-step: adds to the gradients the gradient of loss_scale * sum_t loss_weights_t * nll_t.
@@ -39,6 +40,8 @@ struct TrainGraph {
   Graph graph;
   LossInputs inputs;
   TensorId nll = -1;  // output, f32 (1,T): -log p(target), 0 where the loss weight is 0
+  // i32 (1,3), see engine/ops/dropout_mask.h: another one for each micro-batch. -1 without dropout.
+  TensorId dropout_key = -1;
 };
 absl::StatusOr<TrainGraph> BuildTrainGraph(const Model& model, const AdapterLayout& adapter,
                                            const TrainGraphOptions& options);

@@ -3,6 +3,7 @@
 #include "base/status_macros.h"
 #include "engine/graph/autodiff.h"
 #include "engine/ops/call_check.h"
+#include "engine/ops/dropout_mask.h"
 #include "engine/ops/example_cases.h"
 #include "engine/ops/schemas.h"
 
@@ -14,7 +15,8 @@ absl::StatusOr<std::vector<TensorDesc>> Infer(std::span<const TensorDesc> inputs
                                               const Attrs& attrs) {
   CallCheck check("linear", inputs, updates, attrs);
   const bool lora = check.Int("lora", 0, 1) == 1;
-  check.Counts(lora ? 4 : 2, 0);
+  check.Counts(2 + (lora ? 2 : 0) + (HasDropout(attrs) ? 1 : 0), 0);
+  check.Require(lora || !HasDropout(attrs), "only a LoRA bypass has dropout");
   const int64_t tokens = check.rows(0);
   const int64_t in = check.cols(0);
   const int64_t out = check.rows(1);
@@ -25,6 +27,7 @@ absl::StatusOr<std::vector<TensorDesc>> Infer(std::span<const TensorDesc> inputs
   check.IsF32(2, "A", kAnyExtent, in);
   check.IsF32(3, "B", out, rank);
   check.Float("lora_scale", -1e6, 1e6);
+  CheckDropout(attrs, 4, check);
   return check.Outputs({F32(tokens, out), F32(tokens, rank)});
 }
 
@@ -43,7 +46,12 @@ void AddProduct(const RefTensor& a, const RefTensor& b, double factor, RefTensor
 void Reference(const RefCall& call) {
   AddProduct(call.inputs[0], call.inputs[1], 1, call.outputs[0]);
   if (call.attrs.Int("lora") == 0) return;
-  AddProduct(call.inputs[0], call.inputs[2], 1, call.outputs[1]);
+  if (HasDropout(call.attrs)) {
+    const DropoutMask mask = DropoutMask::Of(call.attrs).With(call.inputs[4].ints.data());
+    AddProduct(mask.Apply(call.inputs[0]), call.inputs[2], 1, call.outputs[1]);
+  } else {
+    AddProduct(call.inputs[0], call.inputs[2], 1, call.outputs[1]);
+  }
   AddProduct(call.outputs[1], call.inputs[3], call.attrs.Float("lora_scale"), call.outputs[0]);
 }
 
@@ -53,6 +61,7 @@ absl::StatusOr<std::optional<TensorId>> AddLinearBackward(GradientContext& conte
   if (!context.Wants(0) && !trains_a) return std::nullopt;
   std::vector<TensorId> inputs = {dy, context.Input(1)};
   if (lora) inputs.insert(inputs.end(), {context.Input(2), context.Input(3)});
+  if (HasDropout(context.node().attrs)) inputs.push_back(context.Input(4));
   const std::optional<TensorId> sum = context.AccumulatedInputGradient(0);
   const bool accumulate = sum.has_value() && context.Wants(0);
   if (accumulate) inputs.push_back(*sum);
@@ -60,7 +69,8 @@ absl::StatusOr<std::optional<TensorId>> AddLinearBackward(GradientContext& conte
                        {"lora_scale", context.node().attrs.FloatOr("lora_scale", 0)},
                        {"accumulate", accumulate ? 1 : 0}};
   CHOIR_ASSIGN_OR_RETURN(const std::vector<TensorId> outputs,
-                         context.AddNode("linear_backward", std::move(inputs), attrs));
+                         context.AddNode("linear_backward", std::move(inputs),
+                                         WithDropoutOf(context.node().attrs, attrs)));
   if (context.Wants(0)) CHOIR_RETURN_IF_ERROR(context.SetInputGradient(0, outputs[0]));
   if (!lora) return std::nullopt;
   return outputs[1];
@@ -80,7 +90,10 @@ absl::Status Gradient(GradientContext& context) {
   CHOIR_ASSIGN_OR_RETURN(const std::optional<TensorId> v,
                          AddLinearBackward(context, *dy, lora, d_a.has_value()));
   if (!d_a.has_value()) return absl::OkStatus();
-  return context.AddNode("lora_grad", {*v, context.Input(0)}, {{"scale", 1}}, {*d_a}).status();
+  std::vector<TensorId> inputs = {*v, context.Input(0)};
+  if (HasDropout(context.node().attrs)) inputs.push_back(context.Input(4));
+  const Attrs attrs = WithDropoutOf(context.node().attrs, {{"scale", 1}});
+  return context.AddNode("lora_grad", std::move(inputs), attrs, {*d_a}).status();
 }
 
 struct LinearShape {
@@ -89,6 +102,22 @@ struct LinearShape {
   int64_t out;
   int64_t rank;  // 0: no LoRA
 };
+
+struct DroppedShape {
+  LinearShape linear;
+  double rate;
+};
+
+OpExample Dropped(const LinearShape& shape, double rate) {
+  return {
+      .name =
+          fmt::format("{}x{}x{}_r{}_drop{}", shape.tokens, shape.in, shape.out, shape.rank, rate),
+      .inputs = {F32(shape.tokens, shape.in), Weight(&kF32Format, shape.out, shape.in),
+                 F32(shape.rank, shape.in), F32(shape.out, shape.rank), I32(1, kDropoutKeyWords)},
+      .updates = {},
+      .attrs = {{"lora", 1}, {"lora_scale", 2}, {"dropout", rate}, {"dropout_site", 3}},
+      .ints = {{-123456789, 42, 7}}};
+}
 
 std::vector<OpExample> Examples() {
   std::vector<OpExample> examples;
@@ -109,6 +138,12 @@ std::vector<OpExample> Examples() {
       }
       examples.push_back(std::move(example));
     }
+  }
+  // A whole row of quads, a row that ends within one, few tokens, a rate that drops nearly all.
+  for (const DroppedShape& shape :
+       {DroppedShape{{5, 8, 3, 2}, 0.25}, DroppedShape{{17, 65, 40, 4}, 0.5},
+        DroppedShape{{1, 39, 9, 3}, 0.1}, DroppedShape{{6, 34, 5, 1}, 0.9}}) {
+    examples.push_back(Dropped(shape.linear, shape.rate));
   }
   return examples;
 }

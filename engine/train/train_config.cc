@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/lora/lora_config.h"
+#include "engine/ops/dropout_mask.h"
 
 namespace choir::engine {
 namespace {
@@ -44,6 +46,10 @@ Digest TrainConfig::ContentDigest() const {
   add(max_gradient_norm);
   hash.UpdateU64(static_cast<uint64_t>(factors));
   hash.UpdateU64(static_cast<uint64_t>(compute));
+  if (lora_dropout > 0) {
+    add(lora_dropout);
+    hash.UpdateU64(dropout_seed);
+  }
   return hash.Finish();
 }
 
@@ -65,6 +71,8 @@ absl::Status ValidateTrainConfig(const TrainConfig& config) {
   CHOIR_RETURN_IF_ERROR(CheckRange("epsilon", config.adamw.epsilon, 1e-30, 1));
   CHOIR_RETURN_IF_ERROR(CheckRange("weight decay", config.adamw.weight_decay, 0, 100));
   CHOIR_RETURN_IF_ERROR(CheckRange("a largest gradient norm", config.max_gradient_norm, 0, 1e30));
+  static_assert(static_cast<double>(kMaxLoraDropout) == kMaxDropout);
+  CHOIR_RETURN_IF_ERROR(CheckRange("LoRA dropout", config.lora_dropout, 0, kMaxDropout));
   return ValidateSchedule(config.schedule);
 }
 

@@ -37,6 +37,10 @@ struct TrainConfig {
   // The step's gradient is scaled down to this L2 norm; 0: never.
   double max_gradient_norm = 0;
   TrainedFactors factors = TrainedFactors::kBoth;
+  // Share of the elements of each adapter's input that a micro-batch leaves out; 0: none. Masks are
+  // a function of the seed and the number of the micro-batch.
+  double lora_dropout = 0;
+  uint64_t dropout_seed = 0;
   Compute compute = Compute::kAuto;
   // Recompute each block's intermediates in the backward pass.
   bool checkpoint_blocks = false;

@@ -9,6 +9,7 @@
 
 #include "base/failpoint.h"
 #include "base/status_macros.h"
+#include "engine/ops/dropout_mask.h"
 #include "engine/train/compute_choice.h"
 #include "engine/train/loss_feed.h"
 
@@ -91,7 +92,8 @@ absl::StatusOr<Trainer::Programs> Trainer::Compile(const Parts& parts, const Tra
   Programs programs;
   const TrainGraphOptions options{.tokens = config.context_tokens,
                                   .factors = config.factors,
-                                  .checkpoint = config.checkpoint_blocks};
+                                  .checkpoint = config.checkpoint_blocks,
+                                  .dropout = config.lora_dropout};
   CHOIR_ASSIGN_OR_RETURN(programs.train_graph, BuildTrainGraph(parts.model, layout, options));
   CHOIR_ASSIGN_OR_RETURN(programs.train,
                          CompileWith(parts, device_adapter, programs.train_graph.graph, compute));
@@ -190,13 +192,15 @@ absl::StatusOr<Trainer::StepResult> Trainer::RunStep(const TrainHooks& hooks) {
 absl::Status Trainer::RunMicroBatches(const TrainHooks& hooks, StepResult& result) {
   // A step without a token to predict (pieces of a long prompt) has no gradient.
   const auto scale = static_cast<float>(result.weight > 0 ? 1.0 / result.weight : 0.0);
-  for (const MicroBatch& batch : batches_) {
+  for (size_t i = 0; i < batches_.size(); ++i) {
+    const MicroBatch& batch = batches_[i];
     if (hooks.should_stop && hooks.should_stop()) {
       return absl::CancelledError(
           fmt::format("training was stopped after step {} of {}", step_, total_steps_));
     }
     CHOIR_RETURN_IF_ERROR(
         WriteMicroBatch(*programs_.train, programs_.train_graph.inputs, batch, scale));
+    CHOIR_RETURN_IF_ERROR(WriteDropoutKey(i));
     CHOIR_RETURN_IF_ERROR(programs_.train->Run());
     CHOIR_ASSIGN_OR_RETURN(const double nll,
                            ReadWeightedNll(*programs_.train, programs_.train_graph.nll, batch));
@@ -206,6 +210,18 @@ absl::Status Trainer::RunMicroBatches(const TrainHooks& hooks, StepResult& resul
   return absl::OutOfRangeError(fmt::format(
       "the loss is no longer a number at step {} of {}: the learning rate ({}) may be too high",
       step_ + 1, total_steps_, config_.schedule.peak));
+}
+
+absl::Status Trainer::WriteDropoutKey(size_t micro_batch) {
+  const TensorId input = programs_.train_graph.dropout_key;
+  if (input < 0) return absl::OkStatus();
+  // The whole run's count: masks begin to repeat after 2^32 micro-batches.
+  const uint64_t count = static_cast<uint64_t>(step_) * batches_.size() + micro_batch;
+  const int32_t key[] = {static_cast<int32_t>(config_.dropout_seed),
+                         static_cast<int32_t>(config_.dropout_seed >> 32),
+                         static_cast<int32_t>(count)};
+  static_assert(std::size(key) == kDropoutKeyWords);
+  return programs_.train->WriteInput(input, BytesOf(std::span<const int32_t>(key)));
 }
 
 absl::StatusOr<float> Trainer::ClipScale(StepResult& result) {

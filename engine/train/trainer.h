@@ -131,6 +131,7 @@ class Trainer {
   [[nodiscard]] StepReport Report(const StepResult& result, uint64_t tokens, int64_t first_step,
                                   absl::Duration elapsed) const;
   absl::Status RunMicroBatches(const TrainHooks& hooks, StepResult& result);
+  absl::Status WriteDropoutKey(size_t micro_batch);
   absl::StatusOr<float> ClipScale(StepResult& result);
   // `step`: the number of this update, from 1.
   absl::Status Update(int64_t step, float gradient_scale);

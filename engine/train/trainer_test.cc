@@ -118,6 +118,39 @@ TEST_F(TrainerTest, ResumedRunEqualsTheUninterruptedOneBitForBit) {
   EXPECT_EQ(second->metrics().mean_loss, whole->metrics().mean_loss);
 }
 
+// The masks are a function of the seed and the micro-batch's number, nothing that a stop forgets.
+TEST_F(TrainerTest, DropoutIsResumedAndRecomputedBitForBit) {
+  TrainConfig config = Config();
+  config.lora_dropout = 0.2;
+  config.dropout_seed = 7;
+  const auto whole = Make(config, Documents(30));
+  std::vector<double> whole_losses;
+  ASSERT_TRUE(RunFor(*whole, 100, "", &whole_losses).ok());
+
+  const std::string path = temp_.path() + "/state";
+  EXPECT_TRUE(absl::IsCancelled(RunFor(*Make(config, Documents(30)), 3, path)));
+  config.checkpoint_blocks = true;
+  const auto resumed = Make(config, Documents(30));
+  ASSERT_TRUE(resumed->Restore(*ReadTrainState(path)).ok());
+  ASSERT_TRUE(RunFor(*resumed, 100, path).ok());
+  EXPECT_EQ(SerializeTrainState(StateOf(*resumed)), SerializeTrainState(StateOf(*whole)));
+
+  config.dropout_seed = 8;
+  const auto other = Make(config, Documents(30));
+  EXPECT_EQ(other->Restore(*ReadTrainState(path)).code(), absl::StatusCode::kFailedPrecondition);
+  std::vector<double> other_losses;
+  ASSERT_TRUE(RunFor(*other, 100, "", &other_losses).ok());
+  EXPECT_NE(other_losses, whole_losses);
+}
+
+TEST_F(TrainerTest, WithoutDropoutTheProgramHasNone) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto none = BuildTrainGraph(*model_, layout, {.tokens = 8, .dropout = 0});
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_EQ(none->dropout_key, -1);
+  for (const Node& node : none->graph.nodes()) EXPECT_FALSE(node.attrs.Has("dropout"));
+}
+
 TEST_F(TrainerTest, StopWithinAStepKeepsTheLastWholeStep) {
   const auto whole = Make(Config(), Documents(30));
   ASSERT_TRUE(RunFor(*whole, 100, "").ok());

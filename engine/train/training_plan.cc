@@ -13,10 +13,11 @@ constexpr uint64_t kComfortPercent = 80;
 
 absl::StatusOr<ModelPlan> MemoryWith(const Model& model, const AdapterLayout& adapter,
                                      const TrainConfig& config, bool checkpoint) {
-  return PlanForTraining(
-      model, adapter,
-      TrainGraphOptions{
-          .tokens = config.context_tokens, .factors = config.factors, .checkpoint = checkpoint});
+  return PlanForTraining(model, adapter,
+                         TrainGraphOptions{.tokens = config.context_tokens,
+                                           .factors = config.factors,
+                                           .checkpoint = checkpoint,
+                                           .dropout = config.lora_dropout});
 }
 
 bool IsTight(const ModelPlan& plan, const DeviceInfo& device) {

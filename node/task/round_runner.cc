@@ -1,6 +1,7 @@
 #include "node/task/round_runner.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "engine/lora/gguf_adapter.h"
 #include "node/task/adapter_library.h"
@@ -49,6 +51,19 @@ absl::Status Insist(const std::function<bool(absl::Duration)>& sleep,
 uint64_t MicroBatchesBefore(const CheckedTask& task) {
   const v1::TrainingSpec& training = task.config.training();
   return task.task.adapter_version() * training.local_steps() * training.batch();
+}
+
+// Of dropout masks: the node's own in each version, and the same after a restart.
+uint64_t DropoutSeed(const CheckedTask& task, std::string_view node_id) {
+  Sha256 hash;
+  hash.Update(std::string_view("choir/dropout/v1"));
+  hash.UpdateU64(task.config.training().seed());
+  hash.UpdateU64(task.task.adapter_version());
+  hash.Update(node_id);
+  const Digest digest = hash.Finish();
+  uint64_t seed = 0;
+  std::memcpy(&seed, digest.data(), sizeof(seed));
+  return seed;
 }
 
 }  // namespace
@@ -149,6 +164,8 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   job.context_tokens = training.context_tokens();
   job.batch = training.batch();
   job.max_gradient_norm = training.max_gradient_norm();
+  job.lora_dropout = static_cast<double>(task_.config.lora().dropout());
+  job.dropout_seed = DropoutSeed(task_, parts_.identity.node_id());
   job.packing = training.packing().empty() ? "packed" : training.packing();
   job.train_on = training.train_on().empty() ? "all" : training.train_on();
   job.compute = training.compute().empty() ? "auto" : training.compute();

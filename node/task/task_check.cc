@@ -83,6 +83,11 @@ absl::Status CheckRanges(const CheckedTask& checked) {
       !IsFiniteFromZero(training.max_gradient_norm())) {
     return absl::InvalidArgumentError("the task's training settings are out of range");
   }
+  const float dropout = checked.config.lora().dropout();
+  // Written so that NaN fails.
+  if (!(dropout >= 0 && dropout <= engine::kMaxLoraDropout)) {
+    return absl::InvalidArgumentError(fmt::format("the task's LoRA dropout is {}", dropout));
+  }
   return absl::OkStatus();
 }
 

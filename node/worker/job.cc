@@ -52,6 +52,8 @@ Job JobFrom(const nlohmann::json& json) {
   json.at("context_tokens").get_to(job.context_tokens);
   json.at("batch").get_to(job.batch);
   json.at("max_gradient_norm").get_to(job.max_gradient_norm);
+  json.at("lora_dropout").get_to(job.lora_dropout);
+  json.at("dropout_seed").get_to(job.dropout_seed);
   json.at("packing").get_to(job.packing);
   json.at("train_on").get_to(job.train_on);
   json.at("compute").get_to(job.compute);
@@ -97,6 +99,8 @@ absl::Status WriteJob(const std::string& folder, const Job& job) {
                                {"context_tokens", job.context_tokens},
                                {"batch", job.batch},
                                {"max_gradient_norm", job.max_gradient_norm},
+                               {"lora_dropout", job.lora_dropout},
+                               {"dropout_seed", job.dropout_seed},
                                {"packing", job.packing},
                                {"train_on", job.train_on},
                                {"compute", job.compute},

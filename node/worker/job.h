@@ -26,6 +26,8 @@ struct Job {
   uint32_t context_tokens = 0;
   uint32_t batch = 1;
   double max_gradient_norm = 0;
+  double lora_dropout = 0;
+  uint64_t dropout_seed = 0;
   std::string packing;   // "packed", "windows"
   std::string train_on;  // "all", "completion"
   std::string compute;   // "auto", "f32", "bf16"

@@ -63,6 +63,8 @@ absl::StatusOr<engine::TrainConfig> TrainConfigOf(const Job& job) {
   config.schedule.peak = job.learning_rate;
   config.adamw.weight_decay = job.weight_decay;
   config.max_gradient_norm = job.max_gradient_norm;
+  config.lora_dropout = job.lora_dropout;
+  config.dropout_seed = job.dropout_seed;
   CHOIR_ASSIGN_OR_RETURN(config.factors, engine::ParseTrainedFactors(job.trained_factors));
   CHOIR_ASSIGN_OR_RETURN(config.compute, ParseCompute(job.compute));
   return config;

@@ -6,6 +6,7 @@
 
 #include "base/status_macros.h"
 #include "engine/backend/cpu/blocking.h"
+#include "engine/backend/cpu/dropout.h"
 #include "engine/backend/cpu/kernel_table.h"
 #include "engine/backend/cpu/vector_math.h"
 #include "engine/backend/cpu/weight_chunks.h"
@@ -55,11 +56,15 @@ class Operand {
   SharedScratch copy_;
 };
 
+// Of the dropout's key, after the factors.
+constexpr size_t kKeyInput = 4;
+
 // One or a few tokens: y as dot products with rows of W.
 absl::StatusOr<CpuProgram> PrepareDotLinear(const CpuCall& call, CpuCompiler& compiler) {
   const CpuInput x = call.inputs[0];
   const WeightRows weight(call.inputs[1]);
   const std::optional<LoraFactors> lora = FactorsOf(call);
+  const BypassInput bypass_x(x, CallDropout::Of(call, kKeyInput), compiler);
   const CpuOutput y = call.outputs[0];
   float* const u = lora ? call.outputs[1].f32() : nullptr;
   const WorkerScratch row_buffer = compiler.ReservePerWorker(x.cols() * 4);
@@ -67,10 +72,12 @@ absl::StatusOr<CpuProgram> PrepareDotLinear(const CpuCall& call, CpuCompiler& co
     const int64_t tokens = x.rows();
     const auto cols = static_cast<size_t>(x.cols());
     const int64_t rank = lora ? lora->a.rows() : 0;
+    const float* const dropped_x = bypass_x.Prepare(run);
     run.ParallelRanges(rank, 4, [&](int64_t begin, int64_t end, int) {
       for (int64_t r = begin; r < end; ++r) {
         for (int64_t t = 0; t < tokens; ++t) {
-          u[t * rank + r] = DotProduct(x.f32() + t * x.cols(), lora->a.f32() + r * x.cols(), cols);
+          u[t * rank + r] =
+              DotProduct(dropped_x + t * x.cols(), lora->a.f32() + r * x.cols(), cols);
         }
       }
     });
@@ -110,6 +117,7 @@ absl::StatusOr<CpuProgram> PrepareGemmLinear(const CpuCall& call, CpuCompiler& c
   const CpuOutput y = call.outputs[0];
   const int64_t tokens = x.rows();
   const Operand x_operand(x, type, compiler);
+  const BypassInput bypass_x(x, CallDropout::Of(call, kKeyInput), compiler);
   const WeightChunks weight(call.inputs[1], type, 0, compiler);
   GemmLibrary& gemms = compiler.gemms();
 
@@ -161,8 +169,9 @@ absl::StatusOr<CpuProgram> PrepareGemmLinear(const CpuCall& call, CpuCompiler& c
     const LoraForward* const lora = plan->lora ? &*plan->lora : nullptr;
     float* scaled_u = nullptr;
     if (lora != nullptr) {
+      const float* const dropped_x = bypass_x.Prepare(run);
       run.ParallelFor(lora->u_gemm.num_blocks(), [&](int64_t block, int worker) {
-        lora->u_gemm.RunBlock(block, worker, x.data, lora->factors.a.data, lora->u);
+        lora->u_gemm.RunBlock(block, worker, dropped_x, lora->factors.a.data, lora->u);
       });
       scaled_u = run.Get<float>(lora->scaled_u);
       ScaleVector(lora->u, lora->factors.scale, scaled_u,
@@ -197,6 +206,9 @@ struct BackwardPlan {
   std::optional<LoraFactors> lora;
   BlockedGemm v_gemm;
   BlockedGemm bypass;
+  // With dropout v A goes into scratch first, and from there through the mask.
+  std::optional<CallDropout> dropout;
+  SharedScratch bypass_gradient;
 };
 
 absl::Status MakeChunkProducts(const CpuInput& dy, const CpuOutput& dx, const WeightChunks& weight,
@@ -233,10 +245,28 @@ absl::Status MakeLoraProducts(const CpuInput& dy, const CpuOutput& dx, CpuCompil
                          .lda = rank,
                          .ldb = dx.cols(),
                          .ldc = dx.cols(),
-                         .accumulate = true};
+                         .accumulate = !plan.dropout.has_value()};
+  if (plan.dropout) {
+    plan.bypass_gradient = compiler.ReserveShared(dx.desc.shape.NumElements() * 4);
+  }
   CHOIR_ASSIGN_OR_RETURN(plan.bypass, BlockedGemm::Create(compiler.gemms(), bypass, kBlockRows,
                                                           BlockColumns(dx.cols())));
   return absl::OkStatus();
+}
+
+// dx += drop(v A).
+void AddDroppedBypass(const BackwardPlan& plan, const float* v, const CpuOutput& dx, CpuRun& run) {
+  auto* const gradient = run.Get<float>(plan.bypass_gradient);
+  run.ParallelFor(plan.bypass.num_blocks(), [&](int64_t block, int worker) {
+    plan.bypass.RunBlock(block, worker, v, plan.lora->a.data, gradient);
+  });
+  const DropoutMask mask = plan.dropout->Mask();
+  run.ParallelRanges(dx.rows(), 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t at = row * dx.cols();
+      AddDroppedRow(mask, row, gradient + at, dx.f32() + at, static_cast<size_t>(dx.cols()));
+    }
+  });
 }
 
 absl::StatusOr<CpuProgram> PrepareLinearBackward(const CpuCall& call, CpuCompiler& compiler) {
@@ -246,6 +276,7 @@ absl::StatusOr<CpuProgram> PrepareLinearBackward(const CpuCall& call, CpuCompile
   const float* const acc = accumulate ? call.inputs.back().f32() : nullptr;
   auto plan = std::make_shared<BackwardPlan>();  // shared: CpuProgram must be copyable
   plan->lora = FactorsOf(call);
+  plan->dropout = CallDropout::Of(call, kKeyInput);
   const Operand dy_operand(dy, compiler.weight_products(), compiler);
   const WeightChunks weight(call.inputs[1], compiler.weight_products(), 0, compiler);
   CHOIR_RETURN_IF_ERROR(MakeChunkProducts(dy, dx, weight, accumulate, compiler, *plan));
@@ -271,11 +302,12 @@ absl::StatusOr<CpuProgram> PrepareLinearBackward(const CpuCall& call, CpuCompile
       const void* const a = dy_data + weight.Begin(chunk) * element_bytes;
       run.ParallelFor(gemm.num_blocks(), [&](int64_t block, int worker) {
         gemm.RunBlock(block, worker, a, w_data, dx.f32());
-        if (last && v != nullptr) {
+        if (last && v != nullptr && !plan->dropout) {
           plan->bypass.RunBlock(block, worker, v, plan->lora->a.data, dx.f32());
         }
       });
     }
+    if (plan->dropout) AddDroppedBypass(*plan, v, dx, run);
     return absl::OkStatus();
   };
 }

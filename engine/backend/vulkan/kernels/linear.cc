@@ -1,9 +1,13 @@
 #include "base/status_macros.h"
 #include "engine/backend/vulkan/kernel.h"
+#include "engine/backend/vulkan/kernels/dropout.h"
 #include "engine/backend/vulkan/kernels/products.h"
 
 namespace choir::engine::vulkan {
 namespace {
+
+// Of the dropout's key, after the factors.
+constexpr size_t kKeyInput = 4;
 
 absl::Status Record(KernelContext& context) {
   const TensorView& x = context.Input(0);
@@ -15,8 +19,9 @@ absl::Status Record(KernelContext& context) {
     const TensorView& a = context.Input(2);
     const TensorView& u = context.Output(1);
     CHOIR_ASSIGN_OR_RETURN(const RowTile all, WholeMatrix(context, a));
+    CHOIR_ASSIGN_OR_RETURN(const TensorView dropped, DroppedInput(context, x, kKeyInput));
     CHOIR_RETURN_IF_ERROR(
-        EmitNt(context, {.x = x, .weight = a, .tile = all, .y = u, .first_column = 0}));
+        EmitNt(context, {.x = dropped, .weight = a, .tile = all, .y = u, .first_column = 0}));
   }
   const double work_per_row = 2.0 * static_cast<double>(x.desc.shape.NumElements());
   CHOIR_ASSIGN_OR_RETURN(const std::vector<RowTile> tiles, context.Tiles(weight, work_per_row));

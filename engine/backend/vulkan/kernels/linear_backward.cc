@@ -1,9 +1,26 @@
 #include "base/status_macros.h"
 #include "engine/backend/vulkan/kernel.h"
+#include "engine/backend/vulkan/kernels/dropout.h"
 #include "engine/backend/vulkan/kernels/products.h"
+#include "engine/ops/dropout_mask.h"
 
 namespace choir::engine::vulkan {
 namespace {
+
+// Of the dropout's key, after the factors.
+constexpr size_t kKeyInput = 4;
+
+// dx += drop(v A).
+absl::Status AddDroppedBypass(KernelContext& context) {
+  const TensorView& dx = context.Output(0);
+  const TensorView& a = context.Input(2);
+  const TensorView bypass = context.Scratch(dx.desc.shape.rows, dx.desc.shape.cols);
+  CHOIR_ASSIGN_OR_RETURN(const RowTile all, WholeMatrix(context, a));
+  CHOIR_RETURN_IF_ERROR(
+      EmitNn(context,
+             {.dy = context.Output(1), .first_column = 0, .weight = a, .tile = all, .dx = bypass}));
+  return AddDropped(context, bypass, kKeyInput, dx);
+}
 
 absl::Status Record(KernelContext& context) {
   const TensorView& dy = context.Input(0);
@@ -27,18 +44,20 @@ absl::Status Record(KernelContext& context) {
   // Tiles of W's rows are parts of the sum: the first takes the adapter and acc along, the others
   // add to dx.
   const TensorView* acc = accumulate ? &context.Input(context.num_inputs() - 1) : nullptr;
+  const bool drops = HasDropout(context.attrs());
   for (const RowTile& tile : tiles) {
     const bool first = tile.first_row == 0;
+    const bool with_factors = lora && first && !drops;
     CHOIR_RETURN_IF_ERROR(EmitNn(context, {.dy = dy,
                                            .first_column = tile.first_row,
                                            .weight = weight,
                                            .tile = tile,
-                                           .v = lora && first ? &context.Output(1) : nullptr,
-                                           .a = lora && first ? &context.Input(2) : nullptr,
+                                           .v = with_factors ? &context.Output(1) : nullptr,
+                                           .a = with_factors ? &context.Input(2) : nullptr,
                                            .acc = first ? acc : &dx,
                                            .dx = dx}));
   }
-  return absl::OkStatus();
+  return drops ? AddDroppedBypass(context) : absl::OkStatus();
 }
 
 }  // namespace

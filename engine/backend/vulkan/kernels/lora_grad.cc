@@ -1,4 +1,6 @@
+#include "base/status_macros.h"
 #include "engine/backend/vulkan/kernel.h"
+#include "engine/backend/vulkan/kernels/dropout.h"
 #include "engine/backend/vulkan/kernels/products.h"
 
 namespace choir::engine::vulkan {
@@ -6,7 +8,8 @@ namespace {
 
 absl::Status Record(KernelContext& context) {
   const auto scale = static_cast<float>(context.attrs().Float("scale"));
-  return EmitTn(context, context.Input(0), context.Input(1), scale, context.Update(0));
+  CHOIR_ASSIGN_OR_RETURN(const TensorView q, DroppedInput(context, context.Input(1), 2));
+  return EmitTn(context, context.Input(0), q, scale, context.Update(0));
 }
 
 }  // namespace
