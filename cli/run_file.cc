@@ -13,7 +13,8 @@ namespace choir::cli {
 namespace {
 
 // What the coordinator takes: a cohort's graph is complete, and a round has so many of them.
-constexpr uint32_t kLargestCohort = 128;
+constexpr uint32_t kLargestCohort = 1024;
+constexpr uint32_t kLargestCompleteCohort = 128;
 constexpr uint32_t kMostCohorts = 64;
 
 float Narrow(double value) {
@@ -96,6 +97,18 @@ absl::Status ReadAggregation(const TomlFile& root, v1::AggregationSpec& aggregat
   if (aggregation.target_cohort() < aggregation.min_cohort() ||
       aggregation.max_cohort() < aggregation.target_cohort()) {
     table.Fail("target_cohort", "must lie between min_cohort and max_cohort");
+  }
+  aggregation.set_graph(table.OneOf("graph", {"auto", "complete", "regular"}));
+  if (aggregation.graph() == "complete" && aggregation.max_cohort() > kLargestCompleteCohort) {
+    table.Fail("graph",
+               fmt::format("\"complete\" is for cohorts of at most {} nodes; leave it out, "
+                           "or lower max_cohort",
+                           kLargestCompleteCohort));
+  }
+  aggregation.set_corrupt_percent(table.Count32("corrupt_percent", 1, 90, 5));
+  aggregation.set_dropout_percent(table.Count32("dropout_percent", 1, 44, 20));
+  if (aggregation.corrupt_percent() + 2 * aggregation.dropout_percent() > 90) {
+    table.Fail("corrupt_percent", "and twice dropout_percent must not exceed 90 together");
   }
   aggregation.set_ring_bits(table.Count32("ring_bits", 16, 32, 32));
   if (aggregation.ring_bits() % 8 != 0) table.Fail("ring_bits", "must be 16, 24 or 32");

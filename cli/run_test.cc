@@ -57,7 +57,13 @@ TEST(RunFileTest, MistakesAreNamedWithWhatWouldDo) {
   EXPECT_NE(ErrorOf(good + "[aggregation]\nring_bits = 20\n").find("16, 24 or 32"),
             std::string::npos);
   EXPECT_NE(ErrorOf(good + "[aggregation]\nmax_cohort = 4\n").find("between"), std::string::npos);
-  EXPECT_NE(ErrorOf(good + "[aggregation]\nmax_cohort = 129\n").find("to 128"), std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[aggregation]\nmax_cohort = 1025\n").find("to 1024"),
+            std::string::npos);
+  EXPECT_NE(
+      ErrorOf(good + "[aggregation]\nmax_cohort = 129\ngraph = \"complete\"\n").find("at most 128"),
+      std::string::npos);
+  EXPECT_NE(ErrorOf(good + "[aggregation]\ncorrupt_percent = 60\n").find("exceed 90"),
+            std::string::npos);
   EXPECT_NE(ErrorOf(good + "[pacing]\ncohorts = 65\n").find("from 1 to 64"), std::string::npos);
   EXPECT_NE(ErrorOf(good + "[training]\nlearning_rate = nan\n").find("learning_rate"),
             std::string::npos);

@@ -347,6 +347,28 @@ TEST_F(CoordinatorTest, OperatorSaysHowLongARunLives) {
   }
 }
 
+TEST_F(CoordinatorTest, CohortsAbove128StandOnARegularGraph) {
+  v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
+  const auto session_of = [&](const char* graph, uint32_t largest) {
+    config.mutable_aggregation()->set_graph(graph);
+    config.mutable_aggregation()->set_max_cohort(largest);
+    const auto run = CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now);
+    EXPECT_TRUE(run.ok()) << run.status();
+    return SessionTemplate(*run, run->num_values());
+  };
+  EXPECT_EQ(session_of("", 128).graph, secagg::GraphKind::kComplete);
+  EXPECT_EQ(session_of("auto", 1000).graph, secagg::GraphKind::kRegular);
+  EXPECT_EQ(session_of("auto", 1000).corrupt_percent, 5);
+  EXPECT_EQ(session_of("auto", 1000).dropout_percent, 20);
+  EXPECT_EQ(session_of("regular", 8).graph, secagg::GraphKind::kRegular);
+  config.mutable_aggregation()->set_graph("complete");
+  EXPECT_THAT(CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now)->DebugString(),
+              HasSubstr("complete"));
+  config.mutable_aggregation()->set_max_cohort(129);
+  EXPECT_THAT(CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now).status().ToString(),
+              HasSubstr("up to 128"));
+}
+
 TEST_F(CoordinatorTest, RunThatCannotBeIsRefusedByField) {
   const auto refused = [&](const std::function<void(v1::RunConfig&)>& change) {
     v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
@@ -362,6 +384,10 @@ TEST_F(CoordinatorTest, RunThatCannotBeIsRefusedByField) {
               HasSubstr("aggregation"));
   EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_clip_norm(NAN); }),
               HasSubstr("aggregation"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_graph("ring"); }),
+              HasSubstr("aggregation.graph"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_dropout_percent(45); }),
+              HasSubstr("must not exceed 90"));
   EXPECT_THAT(refused([](auto& c) { c.set_num_values(7); }), HasSubstr("num_values"));
   EXPECT_THAT(refused([](auto& c) { c.set_base_model_digest(std::string(32, 'x')); }),
               HasSubstr("upload it first"));

@@ -75,18 +75,47 @@ absl::Status CheckInitialAdapter(v1::RunConfig& config, BlobStore& blobs) {
   return absl::OkStatus();
 }
 
+constexpr uint32_t kDefaultCorruptPercent = 5;
+constexpr uint32_t kDefaultDropoutPercent = 20;
+
+bool UsesRegularGraph(const v1::AggregationSpec& spec) {
+  return spec.graph() == "regular" ||
+         (spec.graph() == "auto" && spec.max_cohort() > secagg::kMaxCompleteGraph);
+}
+
+// Every pair of nodes, or each node and its neighbours: by the largest cohort, where the run does
+// not say.
+absl::Status FillGraph(v1::AggregationSpec& spec) {
+  if (spec.graph().empty()) spec.set_graph("auto");
+  if (spec.graph() != "auto" && spec.graph() != "complete" && spec.graph() != "regular") {
+    return Invalid("aggregation.graph",
+                   fmt::format("\"{}\" is none of auto, complete, regular", spec.graph()));
+  }
+  if (spec.corrupt_percent() == 0) spec.set_corrupt_percent(kDefaultCorruptPercent);
+  if (spec.dropout_percent() == 0) spec.set_dropout_percent(kDefaultDropoutPercent);
+  if (spec.corrupt_percent() > 90 || spec.dropout_percent() > 90 ||
+      spec.corrupt_percent() + 2 * spec.dropout_percent() > 90) {
+    return Invalid("aggregation.corrupt_percent",
+                   fmt::format("{} and twice dropout_percent, {}, must not exceed 90",
+                               spec.corrupt_percent(), spec.dropout_percent()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckCohort(const v1::AggregationSpec& spec, const v1::Manifest& manifest) {
   const uint32_t floor = std::max(kSmallestCohort, manifest.min_cohort());
   if (spec.min_cohort() < floor) {
     return Invalid("aggregation.min_cohort",
                    fmt::format("{} is below the floor of {}", spec.min_cohort(), floor));
   }
+  const uint32_t largest =
+      UsesRegularGraph(spec) ? secagg::kMaxRegularGraph : secagg::kMaxCompleteGraph;
   if (spec.target_cohort() < spec.min_cohort() || spec.max_cohort() < spec.target_cohort() ||
-      spec.max_cohort() > secagg::kMaxCompleteGraph) {
-    return Invalid("aggregation",
-                   fmt::format("cohorts of min {}, target {}, max {}: they must grow, up to {}",
-                               spec.min_cohort(), spec.target_cohort(), spec.max_cohort(),
-                               secagg::kMaxCompleteGraph));
+      spec.max_cohort() > largest) {
+    return Invalid(
+        "aggregation",
+        fmt::format("cohorts of min {}, target {}, max {}: they must grow, up to {}",
+                    spec.min_cohort(), spec.target_cohort(), spec.max_cohort(), largest));
   }
   return absl::OkStatus();
 }
@@ -111,6 +140,7 @@ absl::Status FillAggregation(v1::AggregationSpec& spec, const v1::Manifest& mani
   if (!(spec.max_examples_weight() >= 1.0f)) {
     return Invalid("aggregation.max_examples_weight", "must be at least 1");
   }
+  CHOIR_RETURN_IF_ERROR(FillGraph(spec));
   return CheckCohort(spec, manifest);
 }
 
@@ -266,6 +296,12 @@ secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delt
   out.max_weight = static_cast<uint64_t>(std::llround(double{spec.max_examples_weight()}));
   out.min_cohort = spec.min_cohort();
   out.max_cohort = spec.max_cohort();
+  if (UsesRegularGraph(spec)) {
+    out.graph = secagg::GraphKind::kRegular;
+    out.threshold_rule = secagg::ThresholdRule::kNeighbourhood;
+    out.corrupt_percent = static_cast<uint8_t>(std::min(spec.corrupt_percent(), 255u));
+    out.dropout_percent = static_cast<uint8_t>(std::min(spec.dropout_percent(), 255u));
+  }
   const auto wait_ms = static_cast<uint32_t>(absl::ToInt64Milliseconds(StageWait(config)));
   out.deadlines = {wait_ms, wait_ms, wait_ms, wait_ms, wait_ms};
   return out;

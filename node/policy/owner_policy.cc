@@ -13,6 +13,7 @@ namespace choir::node {
 namespace {
 
 constexpr uint32_t kCohortFloor = 3;  // below it a node's update is no secret
+constexpr uint32_t kLargestCompleteCohort = 128;
 constexpr uint64_t kMebibyte = uint64_t{1} << 20;
 constexpr uint64_t kMaxMebibytes = uint64_t{1} << 30;
 
@@ -31,6 +32,8 @@ absl::Status ReadPolicy(const TomlFile& file, OwnerPolicy& policy) {
                            "this device sent",
                            kCohortFloor));
   }
+  policy.min_corrupt_percent =
+      table.Count32("min_corrupt_percent", 0, 100, policy.min_corrupt_percent);
   policy.only_on_power = table.Flag("only_on_power", policy.only_on_power);
   policy.min_battery_percent =
       table.Number("min_battery_percent", 0, 100, policy.min_battery_percent);
@@ -104,6 +107,15 @@ absl::Status AllowsRun(const OwnerPolicy& policy, const v1::RunConfig& config,
     return absl::FailedPreconditionError(
         fmt::format("run {} allows cohorts of {}, this device wants at least {} (min_cohort)",
                     config.run_id(), config.aggregation().min_cohort(), policy.min_cohort));
+  }
+  const v1::AggregationSpec& spec = config.aggregation();
+  const bool regular = spec.graph() == "regular" ||
+                       (spec.graph() == "auto" && spec.max_cohort() > kLargestCompleteCohort);
+  if (regular && spec.corrupt_percent() < policy.min_corrupt_percent) {
+    return absl::FailedPreconditionError(fmt::format(
+        "run {} sums on a graph that bears {} % of nodes on the coordinator's side, this "
+        "device wants {} % (min_corrupt_percent)",
+        config.run_id(), spec.corrupt_percent(), policy.min_corrupt_percent));
   }
   const uint64_t upload = config.num_values() * config.aggregation().ring_bits() / 8;
   if (policy.max_upload_bytes != 0 && upload > policy.max_upload_bytes) {

@@ -33,6 +33,7 @@ struct OwnerPolicy {
   std::vector<std::string> allowed_runs;
   std::vector<std::string> allowed_models;  // SHA-256 in hexadecimal; empty: any
   uint32_t min_cohort = 8;                  // never below 3
+  uint32_t min_corrupt_percent = 5;         // of cohorts on a regular graph; 100: none of them
   bool only_on_power = true;
   double min_battery_percent = 30;
   double max_temperature_c = 80;

@@ -70,6 +70,20 @@ TEST(OwnerPolicyTest, SmallCohortForeignModelAndLargeUploadAreRefused) {
   EXPECT_FALSE(AllowsRun(policy, RunOf(4), {}).ok());
 }
 
+TEST(OwnerPolicyTest, SparseGraphsBelowTheOwnersFloorAreRefused) {
+  OwnerPolicy policy = PolicyOf("[policy]\nconsent = \"auto\"\nmin_corrupt_percent = 10\n");
+  v1::RunConfig run = RunOf(8);
+  v1::AggregationSpec& spec = *run.mutable_aggregation();
+  spec.set_graph("auto");
+  spec.set_max_cohort(128);
+  spec.set_corrupt_percent(5);
+  EXPECT_TRUE(AllowsRun(policy, run, {}).ok());
+  spec.set_max_cohort(129);
+  EXPECT_NE(AllowsRun(policy, run, {}).ToString().find("min_corrupt_percent"), std::string::npos);
+  spec.set_corrupt_percent(10);
+  EXPECT_TRUE(AllowsRun(policy, run, {}).ok());
+}
+
 TEST(OwnerPolicyTest, ConditionsDecideWhen) {
   OwnerPolicy policy = PolicyOf("[policy]\nnetwork_interfaces = [\"wlan0\", \"eth*\"]\n");
   DeviceConditions good;

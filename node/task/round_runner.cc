@@ -275,6 +275,7 @@ absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
     const secagg::DeviceVerifier& verifier) {
   secagg::ClientPolicyOptions options;
   options.min_cohort = parts_.policy.min_cohort;
+  options.min_corrupt_percent = parts_.policy.min_corrupt_percent;
   CHOIR_ASSIGN_OR_RETURN(const secagg::ClientPolicy policy, secagg::ClientPolicy::Create(options));
   CHOIR_ASSIGN_OR_RETURN(
       const trust::PublicKey coordinator_key,

@@ -48,18 +48,20 @@ absl::Status Rebuild(ClientSession::State& state) {
   if (state.over()) return absl::OkStatus();
   state.keys = DeriveKeys(state.seed, state.h0);
   if (state.stage >= ClientStage::kShared) {
-    CHOIR_ASSIGN_OR_RETURN(KeyList list, DecodeKeyList(state.key_list_bytes));
+    CHOIR_ASSIGN_OR_RETURN(AnyKeyList list, DecodeKeys(state.config.graph, state.key_list_bytes));
     CHOIR_RETURN_IF_ERROR(state.AdoptKeyList(std::move(list)));
   }
   if (state.stage >= ClientStage::kReady) {
-    CHOIR_ASSIGN_OR_RETURN(const ShareDelivery delivery, DecodeShareDelivery(state.delivery_bytes));
+    CHOIR_ASSIGN_OR_RETURN(const AnyDelivery delivery,
+                           DecodeDelivery(state.config.graph, state.delivery_bytes));
     CHOIR_RETURN_IF_ERROR(CheckDelivery(state, delivery));
     CHOIR_RETURN_IF_ERROR(state.AdoptDelivery(delivery));
   }
   if (state.stage >= ClientStage::kSigned) {
-    CHOIR_ASSIGN_OR_RETURN(SurvivorList survivors, DecodeSurvivorList(state.survivors_bytes));
+    CHOIR_ASSIGN_OR_RETURN(const AnySurvivors survivors,
+                           DecodeSurvivors(state.config.graph, state.survivors_bytes));
     CHOIR_RETURN_IF_ERROR(CheckSurvivors(state, survivors));
-    state.AdoptSurvivors(std::move(survivors));
+    CHOIR_RETURN_IF_ERROR(state.AdoptSurvivors(survivors));
   }
   return absl::OkStatus();
 }

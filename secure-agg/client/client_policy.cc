@@ -75,6 +75,13 @@ absl::Status CheckFloors(const SessionConfig& config, const ClientPolicyOptions&
                     config.value_bits, config.word_bits, static_cast<int>(config.prg),
                     floor.min_value_bits, floor.min_word_bits));
   }
+  if (config.graph == GraphKind::kRegular && config.corrupt_percent < floor.min_corrupt_percent) {
+    return Refusal(
+        AbortReason::kGraphNotAllowed,
+        fmt::format("a graph that bears {} % of nodes on the coordinator's side, this node "
+                    "wants {} %",
+                    config.corrupt_percent, floor.min_corrupt_percent));
+  }
   if (floor.min_noise_multiplier > 0 &&
       (config.privacy.mechanism == NoiseMechanism::kNone ||
        !(config.privacy.noise_multiplier >= floor.min_noise_multiplier))) {

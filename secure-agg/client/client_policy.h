@@ -16,12 +16,16 @@ namespace choir::secagg {
 // With fewer than three nodes one of them learns another's update by subtracting its own.
 inline constexpr uint32_t kCohortFloor = 3;
 inline constexpr uint32_t kDefaultMinCohort = 8;
+inline constexpr uint32_t kDefaultMinCorruptPercent = 5;
 
 struct ClientPolicyOptions {
   uint32_t min_cohort = kDefaultMinCohort;  // never below kCohortFloor
   uint32_t min_word_bits = 16;
   uint32_t min_value_bits = 8;
   std::vector<Prg> allowed_prgs = {Prg::kChaCha20, Prg::kAes256Ctr};
+  // Cohorts on a regular graph must bear at least this share of nodes that work with the
+  // coordinator; 100 refuses all of them.
+  uint32_t min_corrupt_percent = kDefaultMinCorruptPercent;
   double min_noise_multiplier = 0;  // above zero, sessions without noise are refused
 };
 

@@ -52,7 +52,8 @@ absl::StatusOr<Signature> Sign(const State& state, std::span<const uint8_t> byte
 absl::StatusOr<ShareKeys> SealOwnShares(const State& state) {
   ShareKeys message{state.config.session_id, state.self, {}, {}};
   const Digest salt = PairSalt(state.h0, state.h1);
-  for (const uint32_t holder : state.graph().Neighbours(state.index)) {
+  for (uint32_t holder = 0; holder < state.list.entries.size(); ++holder) {
+    if (holder == state.index) continue;
     const AdvertiseKeys& peer = state.list.entries[holder].keys;
     CHOIR_ASSIGN_OR_RETURN(const SecretBytes<32> key,
                            SealKey(state.keys.share, peer.share_key, true, salt));
@@ -71,8 +72,8 @@ absl::StatusOr<std::vector<Mask>> MasksOf(const State& state) {
   const MaskShape shape = state.mask_shape();
   std::vector<Mask> masks;
   masks.push_back({SelfMaskKey(state.keys.b, salt, shape), true});
-  for (const uint32_t peer : state.graph().Neighbours(state.index)) {
-    if (std::ranges::find(state.members, peer) == state.members.end()) continue;
+  for (const uint32_t peer : state.members) {
+    if (peer == state.index) continue;
     const bool own_first = state.index < peer;
     CHOIR_ASSIGN_OR_RETURN(SecretBytes<32> key,
                            PairMaskKey(state.keys.mask, state.list.entries[peer].keys.mask_key,
@@ -99,16 +100,16 @@ absl::StatusOr<std::vector<uint8_t>> MakeMaskedVector(const State& state,
 
 absl::StatusOr<UnmaskShares> MakeUnmaskShares(const State& state) {
   UnmaskShares message{state.config.session_id, state.self, {}, {}};
-  auto add = [&](const NodeId& owner, ShareKind kind) {
-    const std::optional<SharePair>& held = state.held[*IndexOf(state.list, owner)];
+  auto add = [&](uint32_t owner, ShareKind kind) {
+    const std::optional<SharePair>& held = state.held[owner];
     if (!held.has_value()) return;
-    UnmaskShare entry{owner, kind, {}};
+    UnmaskShare entry{state.IdOf(owner), kind, {}};
     std::ranges::copy((kind == ShareKind::kSelfMask ? held->self_mask : held->mask_key).Expose(),
                       entry.share.begin());
     message.shares.push_back(std::move(entry));
   };
-  for (const Survivor& survivor : state.survivors) add(survivor.node_id, ShareKind::kSelfMask);
-  for (const NodeId& id : state.dropped) add(id, ShareKind::kMaskKey);
+  for (const uint32_t survivor : state.survivors) add(survivor, ShareKind::kSelfMask);
+  for (const uint32_t dropped : state.dropped) add(dropped, ShareKind::kMaskKey);
   std::ranges::sort(message.shares, {}, &UnmaskShare::node_id);
   CHOIR_ASSIGN_OR_RETURN(message.signature, Sign(state, UnmaskSigningBytes(*state.h3, message)));
   return message;
@@ -173,8 +174,8 @@ absl::StatusOr<Step> ClientSession::HandleKeyList(std::span<const uint8_t> bytes
   if (state.stage == ClientStage::kShared && std::ranges::equal(bytes, state.key_list_bytes)) {
     return CurrentStep();
   }
-  CHOIR_ASSIGN_OR_RETURN(KeyList list, DecodeKeyList(bytes));
-  CHOIR_RETURN_IF_ERROR(CheckSession(state, list.session_id));
+  CHOIR_ASSIGN_OR_RETURN(AnyKeyList list, DecodeKeys(state.config.graph, bytes));
+  CHOIR_RETURN_IF_ERROR(CheckSession(state, SessionOf(list)));
   if (state.stage != ClientStage::kAdvertised) {
     if (std::ranges::equal(bytes, state.key_list_bytes)) return Unexpected(state, "a key list");
     return Fail(state, Refusal(AbortReason::kSecondKeyList, "this session has a key list already"));
@@ -197,8 +198,8 @@ absl::StatusOr<Step> ClientSession::HandleShareDelivery(std::span<const uint8_t>
   if (state.stage == ClientStage::kReady && std::ranges::equal(bytes, state.delivery_bytes)) {
     return CurrentStep();
   }
-  CHOIR_ASSIGN_OR_RETURN(const ShareDelivery delivery, DecodeShareDelivery(bytes));
-  CHOIR_RETURN_IF_ERROR(CheckSession(state, delivery.session_id));
+  CHOIR_ASSIGN_OR_RETURN(const AnyDelivery delivery, DecodeDelivery(state.config.graph, bytes));
+  CHOIR_RETURN_IF_ERROR(CheckSession(state, SessionOf(delivery)));
   if (state.stage == ClientStage::kAdvertised ||
       (state.stage > ClientStage::kReady && std::ranges::equal(bytes, state.delivery_bytes))) {
     return Unexpected(state, "a share delivery");
@@ -212,10 +213,12 @@ absl::StatusOr<Step> ClientSession::HandleShareDelivery(std::span<const uint8_t>
   if (!checked.ok()) return Fail(state, checked);
   const auto opened =
       std::ranges::count_if(state.held, [](const auto& held) { return held.has_value(); });
-  if (opened < static_cast<ptrdiff_t>(state.needed())) {
+  // In a regular graph only neighbours share with this node.
+  const uint32_t wanted = state.graph.shape().complete() ? state.needed() : state.graph.threshold();
+  if (opened < static_cast<ptrdiff_t>(wanted)) {
     return Fail(state, Refusal(AbortReason::kBadShare,
                                fmt::format("the shares of only {} nodes open, {} are needed",
-                                           opened, state.needed())));
+                                           opened, wanted)));
   }
   state.delivery_bytes.assign(bytes.begin(), bytes.end());
   state.message.clear();
@@ -267,18 +270,17 @@ absl::StatusOr<Step> ClientSession::HandleSurvivorList(std::span<const uint8_t> 
   if (state.stage == ClientStage::kAborted || state.stage == ClientStage::kClosed || repeated) {
     return Over(state);
   }
-  CHOIR_ASSIGN_OR_RETURN(SurvivorList list, DecodeSurvivorList(bytes));
-  CHOIR_RETURN_IF_ERROR(CheckSession(state, list.session_id));
+  CHOIR_ASSIGN_OR_RETURN(const AnySurvivors list, DecodeSurvivors(state.config.graph, bytes));
+  CHOIR_RETURN_IF_ERROR(CheckSession(state, SessionOf(list)));
   if (state.stage < ClientStage::kMasked) return Unexpected(state, "a survivor list");
   if (state.stage != ClientStage::kMasked) {
     absl::Status second = Refusal(AbortReason::kTwoSurvivorLists,
                                   "this node signed another survivor list in this session");
     return state.over() ? second : Fail(state, second);
   }
-  if (absl::Status checked = CheckSurvivors(state, list); !checked.ok()) {
-    return Fail(state, checked);
-  }
-  state.AdoptSurvivors(std::move(list));
+  absl::Status checked = CheckSurvivors(state, list);
+  if (checked.ok()) checked = state.AdoptSurvivors(list);
+  if (!checked.ok()) return Fail(state, checked);
   ConsistencySignature message{state.config.session_id, state.self, *state.h3, {}};
   absl::StatusOr<Signature> signature =
       Sign(state, ConsistencySigningBytes(state.h0, state.h1, state.h2, *state.h3));

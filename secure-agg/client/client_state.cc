@@ -33,69 +33,149 @@ ClientKeys DeriveKeys(const SecretBytes<32>& seed, const Digest& h0) {
   return keys;
 }
 
-CohortGraph ClientSession::State::graph() const {
-  return {config.graph, config.threshold_rule, static_cast<uint32_t>(list.entries.size())};
+absl::StatusOr<AnyKeyList> DecodeKeys(GraphKind graph, std::span<const uint8_t> bytes) {
+  if (graph == GraphKind::kRegular) return DecodeNeighbourList(bytes);
+  return DecodeKeyList(bytes);
+}
+
+absl::StatusOr<AnyDelivery> DecodeDelivery(GraphKind graph, std::span<const uint8_t> bytes) {
+  if (graph == GraphKind::kRegular) return DecodeNeighbourDelivery(bytes);
+  return DecodeShareDelivery(bytes);
+}
+
+absl::StatusOr<AnySurvivors> DecodeSurvivors(GraphKind graph, std::span<const uint8_t> bytes) {
+  if (graph == GraphKind::kRegular) return DecodeNeighbourSurvivors(bytes);
+  return DecodeSurvivorList(bytes);
 }
 
 uint32_t ClientSession::State::needed() const {
-  return std::max(graph().Threshold(), min_cohort);
+  return std::max(graph.shape().quorum, min_cohort);
 }
 
 MaskShape ClientSession::State::mask_shape() const {
   return {config.prg, config.word_bits, NumWords(CodecOf(config))};
 }
 
-absl::Status ClientSession::State::AdoptKeyList(KeyList accepted) {
-  list = std::move(accepted);
-  h1 = HashKeyList(h0, list);
+const NodeId& ClientSession::State::IdOf(uint32_t listed) const {
+  return list.entries[listed].keys.node_id;
+}
+
+absl::Status ClientSession::State::AdoptKeyList(AnyKeyList accepted) {
+  uint32_t size = 0;
+  places.clear();
+  if (auto* all = std::get_if<KeyList>(&accepted)) {
+    h1 = HashKeyList(h0, *all);
+    list = std::move(*all);
+    size = static_cast<uint32_t>(list.entries.size());
+    for (uint32_t i = 0; i < size; ++i) places.push_back(i);
+  } else {
+    NeighbourList& near = std::get<NeighbourList>(accepted);
+    h1 = HashNeighbourList(h0, near);
+    size = near.cohort_size;
+    list = {near.session_id, {}};
+    for (NeighbourEntry& neighbour : near.entries) {
+      places.push_back(neighbour.place);
+      list.entries.push_back(std::move(neighbour.entry));
+    }
+  }
+  graph = CohortGraph(ShapeOf(config, size), GraphSeed(h1));
   const std::optional<uint32_t> own = IndexOf(list, self);
   if (!own.has_value()) {
     return Refusal(AbortReason::kOwnEntryMissing, "this node is not in the key list");
   }
   index = *own;
-  const CohortGraph cohort = graph();
+  SplitOwnSecrets();
+  return absl::OkStatus();
+}
+
+void ClientSession::State::SplitOwnSecrets() {
+  const std::vector<uint32_t> holders = graph.Holders(places[index]);
   const Digest salt = PairSalt(h0, h1);
   auto split = [&](const SecretBytes<32>& secret, std::string_view label) {
-    return SplitSecret(secret, cohort.Threshold(), cohort.size(),
+    return SplitSecret(secret, graph.threshold(), static_cast<uint32_t>(holders.size()),
                        DeriveSecret(seed.Expose(), salt, label));
   };
   std::vector<SecretBytes<32>> of_s = split(keys.s, "choir/client/split-s");
   std::vector<SecretBytes<32>> of_b = split(keys.b, "choir/client/split-b");
   own_shares.clear();
-  for (uint32_t holder = 0; holder < cohort.size(); ++holder) {
-    const uint32_t number = cohort.ShareNumber(index, holder);
-    own_shares.push_back({std::move(of_s[number - 1]), std::move(of_b[number - 1])});
+  for (const uint32_t place : places) {
+    const auto holder = std::ranges::lower_bound(holders, place);
+    if (holder == holders.end() || *holder != place) {  // this node, where it holds none itself
+      own_shares.emplace_back();
+      continue;
+    }
+    const auto number = static_cast<size_t>(holder - holders.begin());
+    own_shares.push_back({std::move(of_s[number]), std::move(of_b[number])});
   }
+}
+
+absl::Status ClientSession::State::AdoptDelivery(const AnyDelivery& accepted) {
+  cohort_members.assign(graph.size(), false);
+  members.clear();
+  if (const auto* all = std::get_if<ShareDelivery>(&accepted)) {
+    CHOIR_ASSIGN_OR_RETURN(members, IndicesOf(list, all->members, "shareholders"));
+    for (const uint32_t member : members) cohort_members[member] = true;
+    h2 = HashMembers(h1, all->members);
+    OpenDelivered(all->shares);
+    return absl::OkStatus();
+  }
+  const auto& near = std::get<NeighbourDelivery>(accepted);
+  std::optional<std::vector<bool>> set = UnpackPlaces(near.members, graph.size());
+  if (!set.has_value()) {
+    return Refusal(AbortReason::kUnknownMember, "the set of shareholders is not of this cohort");
+  }
+  cohort_members = *std::move(set);
+  for (uint32_t i = 0; i < places.size(); ++i) {
+    if (cohort_members[places[i]]) members.push_back(i);
+  }
+  h2 = HashMemberBits(h1, near.members);
+  OpenDelivered(near.shares);
   return absl::OkStatus();
 }
 
-absl::Status ClientSession::State::AdoptDelivery(const ShareDelivery& accepted) {
-  CHOIR_ASSIGN_OR_RETURN(members, IndicesOf(list, accepted.members, "shareholders"));
-  h2 = HashMembers(h1, accepted.members);
+void ClientSession::State::OpenDelivered(std::span<const SealedShare> shares) {
   const Digest salt = PairSalt(h0, h1);
   held.clear();
   held.resize(list.entries.size());
-  held[index] = SharePair{own_shares[index].mask_key.Clone(), own_shares[index].self_mask.Clone()};
-  for (const SealedShare& sealed : accepted.shares) {
+  if (graph.shape().complete()) {
+    held[index] =
+        SharePair{own_shares[index].mask_key.Clone(), own_shares[index].self_mask.Clone()};
+  }
+  for (const SealedShare& sealed : shares) {
     const std::optional<uint32_t> from = IndexOf(list, sealed.node_id);
-    if (!from.has_value()) {
-      return Refusal(AbortReason::kUnknownMember,
-                     "a sealed share is by a node not in the key list");
-    }
+    if (!from.has_value()) continue;  // CheckDelivery() refuses it
     const PublicKey& peer = list.entries[*from].keys.share_key;
-    CHOIR_ASSIGN_OR_RETURN(const SecretBytes<32> key, SealKey(keys.share, peer, false, salt));
+    const absl::StatusOr<SecretBytes<32>> key = SealKey(keys.share, peer, false, salt);
+    if (!key.ok()) continue;
     absl::StatusOr<SharePair> opened =
-        OpenShares(key, sealed.sealed, SealContext(h0, h1, sealed.node_id, self));
+        OpenShares(*key, sealed.sealed, SealContext(h0, h1, sealed.node_id, self));
     // A sender whose shares do not open is done without; others hold shares of its secrets, too.
     if (opened.ok()) held[*from] = *std::move(opened);
   }
-  return absl::OkStatus();
 }
 
-void ClientSession::State::AdoptSurvivors(SurvivorList accepted) {
-  h3 = HashSurvivors(h2, accepted);
-  survivors = std::move(accepted.survivors);
-  dropped = std::move(accepted.dropped);
+absl::Status ClientSession::State::AdoptSurvivors(const AnySurvivors& accepted) {
+  survivors.clear();
+  dropped.clear();
+  if (const auto* all = std::get_if<SurvivorList>(&accepted)) {
+    h3 = HashSurvivors(h2, *all);
+    for (const Survivor& survivor : all->survivors) {
+      const std::optional<uint32_t> listed = IndexOf(list, survivor.node_id);
+      if (listed.has_value()) survivors.push_back(*listed);
+    }
+    CHOIR_ASSIGN_OR_RETURN(dropped, IndicesOf(list, all->dropped, "dropped nodes"));
+    return absl::OkStatus();
+  }
+  const auto& near = std::get<NeighbourSurvivors>(accepted);
+  const std::optional<std::vector<bool>> set = UnpackPlaces(near.survivors, graph.size());
+  if (!set.has_value()) {
+    return Refusal(AbortReason::kSurvivorsNotSubset, "the set of survivors is not of this cohort");
+  }
+  h3 = HashNeighbourSurvivors(h2, near);
+  for (const uint32_t member : members) {
+    ((*set)[places[member]] ? survivors : dropped).push_back(member);
+  }
+  return absl::OkStatus();
 }
 
 void ClientSession::State::Erase() {
@@ -105,6 +185,9 @@ void ClientSession::State::Erase() {
   held.clear();
   stream.reset();
   list = KeyList();
+  places.clear();
+  graph = CohortGraph();
+  cohort_members.clear();
   members.clear();
   survivors.clear();
   dropped.clear();

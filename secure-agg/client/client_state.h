@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,18 @@ struct ClientKeys {
 };
 ClientKeys DeriveKeys(const SecretBytes<32>& seed, const Digest& h0);
 
+// What the coordinator tells in each stage, in the form of the session's graph.
+using AnyKeyList = std::variant<KeyList, NeighbourList>;
+using AnyDelivery = std::variant<ShareDelivery, NeighbourDelivery>;
+using AnySurvivors = std::variant<SurvivorList, NeighbourSurvivors>;
+absl::StatusOr<AnyKeyList> DecodeKeys(GraphKind graph, std::span<const uint8_t> bytes);
+absl::StatusOr<AnyDelivery> DecodeDelivery(GraphKind graph, std::span<const uint8_t> bytes);
+absl::StatusOr<AnySurvivors> DecodeSurvivors(GraphKind graph, std::span<const uint8_t> bytes);
+template <typename Any>
+const SessionId& SessionOf(const Any& message) {
+  return std::visit([](const auto& m) -> const SessionId& { return m.session_id; }, message);
+}
+
 struct ClientSession::State {
   // Journalled.
   ClientStage stage = ClientStage::kAdvertised;
@@ -57,34 +70,41 @@ struct ClientSession::State {
   Digest h1{};
   Digest h2{};
   ClientKeys keys;
-  KeyList list;
-  uint32_t index = 0;
-  std::vector<SharePair> own_shares;           // of this node's secrets, by holder's place
-  std::vector<uint32_t> members;               // U2, as places in the list
-  std::vector<std::optional<SharePair>> held;  // by owner's place; own shares too
-  std::vector<Survivor> survivors;             // U3
-  std::vector<NodeId> dropped;                 // U2 \ U3
+  KeyList list;  // all of the cohort; in a regular graph this node and its neighbours
+  std::vector<uint32_t> places;                // in the cohort, of the list's entries
+  CohortGraph graph;                           // of the cohort
+  uint32_t index = 0;                          // of this node in the list; so are all indices below
+  std::vector<SharePair> own_shares;           // of this node's secrets, by holder
+  std::vector<bool> cohort_members;            // U2, by place in the cohort
+  std::vector<uint32_t> members;               // U2, those of the list
+  std::vector<std::optional<SharePair>> held;  // by owner
+  std::vector<uint32_t> survivors;             // U3, those of the list
+  std::vector<uint32_t> dropped;               // U2 \ U3, those of the list
   std::optional<ChunkStream> stream;
 
   [[nodiscard]] bool over() const { return stage >= ClientStage::kAnswered; }
-  [[nodiscard]] CohortGraph graph() const;
-  // max(t, the smallest cohort): what U2 and U3 must have.
+  // max(quorum, the smallest cohort): what U2 and U3 must have.
   [[nodiscard]] uint32_t needed() const;
   [[nodiscard]] MaskShape mask_shape() const;
+  [[nodiscard]] const NodeId& IdOf(uint32_t listed) const;
 
   // Take over what was checked, in a handler, or what was checked in an earlier life, in Restore().
-  absl::Status AdoptKeyList(KeyList accepted);
-  absl::Status AdoptDelivery(const ShareDelivery& accepted);
-  void AdoptSurvivors(SurvivorList accepted);
+  absl::Status AdoptKeyList(AnyKeyList accepted);
+  absl::Status AdoptDelivery(const AnyDelivery& accepted);
+  absl::Status AdoptSurvivors(const AnySurvivors& accepted);
+
+  // Parts of the above.
+  void SplitOwnSecrets();
+  void OpenDelivered(std::span<const SealedShare> shares);
 
   // A secret of nobody: what remains after the session.
   void Erase();
 };
 
 // The checks of one message each, before it is adopted. Pure.
-absl::Status CheckKeyList(const ClientSession::State& state, const KeyList& list);
-absl::Status CheckDelivery(const ClientSession::State& state, const ShareDelivery& delivery);
-absl::Status CheckSurvivors(const ClientSession::State& state, const SurvivorList& list);
+absl::Status CheckKeyList(const ClientSession::State& state, const AnyKeyList& list);
+absl::Status CheckDelivery(const ClientSession::State& state, const AnyDelivery& delivery);
+absl::Status CheckSurvivors(const ClientSession::State& state, const AnySurvivors& list);
 absl::Status CheckSignatures(const ClientSession::State& state, const SurvivorSignatures& message);
 
 }  // namespace choir::secagg

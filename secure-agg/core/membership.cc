@@ -75,4 +75,20 @@ absl::Status CheckDistinct(std::span<const KeyListEntry> entries) {
   return absl::OkStatus();
 }
 
+std::vector<uint8_t> PackPlaces(const std::vector<bool>& set) {
+  std::vector<uint8_t> bits((set.size() + 7) / 8);
+  for (size_t i = 0; i < set.size(); ++i) {
+    if (set[i]) bits[i / 8] = static_cast<uint8_t>(bits[i / 8] | 1u << (i % 8));
+  }
+  return bits;
+}
+
+std::optional<std::vector<bool>> UnpackPlaces(std::span<const uint8_t> bits, uint32_t size) {
+  if (bits.size() != (size_t{size} + 7) / 8) return std::nullopt;
+  if (size % 8 != 0 && bits.back() >> (size % 8) != 0) return std::nullopt;
+  std::vector<bool> set(size);
+  for (uint32_t i = 0; i < size; ++i) set[i] = (bits[i / 8] >> (i % 8) & 1) != 0;
+  return set;
+}
+
 }  // namespace choir::secagg

@@ -34,6 +34,12 @@ absl::Status CheckEntry(const Digest& h0, const KeyListEntry& entry);
 // kRepeatedKey.
 absl::Status CheckDistinct(std::span<const KeyListEntry> entries);
 
+// A set of places in a cohort, as a regular graph's messages carry it: a bit each, lowest first,
+// and zeros to the end of the last byte. UnpackPlaces() gives nothing for any other length or
+// padding.
+std::vector<uint8_t> PackPlaces(const std::vector<bool>& set);
+std::optional<std::vector<bool>> UnpackPlaces(std::span<const uint8_t> bits, uint32_t size);
+
 }  // namespace choir::secagg
 
 #endif  // CHOIR_SECURE_AGG_CORE_MEMBERSHIP_H_

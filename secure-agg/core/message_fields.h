@@ -45,6 +45,15 @@ inline uint8_t KindOf(const UnmaskShares&) {
 inline uint8_t KindOf(const RoundResult&) {
   return 12;
 }
+inline uint8_t KindOf(const NeighbourList&) {
+  return 13;
+}
+inline uint8_t KindOf(const NeighbourDelivery&) {
+  return 14;
+}
+inline uint8_t KindOf(const NeighbourSurvivors&) {
+  return 15;
+}
 
 template <typename M, typename T>
 concept MessageOf = std::is_same_v<std::remove_const_t<M>, T>;
@@ -74,6 +83,10 @@ void ConfigBody(A& a, M& m) {
   // Any number decodes here, so that a weaker rule is refused by its own reason, not as garbage.
   a.Enum(m.threshold_rule, 0, 255);
   a.Enum(m.graph, 0, 255);
+  if (m.graph == GraphKind::kRegular) {
+    a.Number(m.corrupt_percent);
+    a.Number(m.dropout_percent);
+  }
   a.Enum(m.prg, 0, 255);
   a.Enum(m.privacy.mechanism, 0, 255);
   a.Real(m.privacy.noise_multiplier);
@@ -103,13 +116,39 @@ void Fields(A& a, M& m) {
   a.Fixed(m.signature);
 }
 
+inline constexpr auto kEntryFields = [](auto& a, auto& entry) {
+  a.Fixed(entry.device_key);
+  a.Blob(entry.credential, kMaxCredentialBytes);
+  Fields(a, entry.keys);
+};
+
+inline constexpr auto kPathFields = [](auto& a, auto& path) {
+  a.List(path, kMaxPathLength, [](auto& archive, auto& digest) { archive.Fixed(digest); });
+};
+
 template <typename A, MessageOf<KeyList> M>
 void Fields(A& a, M& m) {
   a.Fixed(m.session_id);
-  a.List(m.entries, kMaxMembers, [](auto& archive, auto& entry) {
-    archive.Fixed(entry.device_key);
-    archive.Blob(entry.credential, kMaxCredentialBytes);
-    Fields(archive, entry.keys);
+  a.List(m.entries, kMaxMembers, kEntryFields);
+}
+
+// Everything but the entries: what H1 covers.
+template <typename A, MessageOf<NeighbourList> M>
+void NeighbourListHead(A& a, M& m) {
+  a.Fixed(m.session_id);
+  a.Number(m.cohort_size);
+  a.Number(m.degree);
+  a.Number(m.threshold);
+  a.Fixed(m.root);
+}
+
+template <typename A, MessageOf<NeighbourList> M>
+void Fields(A& a, M& m) {
+  NeighbourListHead(a, m);
+  a.List(m.entries, kMaxMembers, [](auto& archive, auto& neighbour) {
+    archive.Number(neighbour.place);
+    kEntryFields(archive, neighbour.entry);
+    kPathFields(archive, neighbour.path);
   });
 }
 
@@ -136,6 +175,13 @@ template <typename A, MessageOf<ShareDelivery> M>
 void Fields(A& a, M& m) {
   a.Fixed(m.session_id);
   a.List(m.members, kMaxMembers, kNodeIdField);
+  a.List(m.shares, kMaxMembers, kSealedShareFields);
+}
+
+template <typename A, MessageOf<NeighbourDelivery> M>
+void Fields(A& a, M& m) {
+  a.Fixed(m.session_id);
+  a.Blob(m.members, kMaxMembers / 8);
   a.List(m.shares, kMaxMembers, kSealedShareFields);
 }
 
@@ -166,6 +212,20 @@ void Fields(A& a, M& m) {
     archive.Fixed(survivor.input_hash);
   });
   a.List(m.dropped, kMaxMembers, kNodeIdField);
+}
+
+// Everything but the path: what H3 covers.
+template <typename A, MessageOf<NeighbourSurvivors> M>
+void NeighbourSurvivorsHead(A& a, M& m) {
+  a.Fixed(m.session_id);
+  a.Blob(m.survivors, kMaxMembers / 8);
+  a.Fixed(m.input_root);
+}
+
+template <typename A, MessageOf<NeighbourSurvivors> M>
+void Fields(A& a, M& m) {
+  NeighbourSurvivorsHead(a, m);
+  kPathFields(a, m.path);
 }
 
 template <typename A, MessageOf<ConsistencySignature> M>

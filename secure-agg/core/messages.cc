@@ -68,6 +68,9 @@ CHOIR_SECAGG_MESSAGE(ConsistencySignature)
 CHOIR_SECAGG_MESSAGE(SurvivorSignatures)
 CHOIR_SECAGG_MESSAGE(UnmaskShares)
 CHOIR_SECAGG_MESSAGE(RoundResult)
+CHOIR_SECAGG_MESSAGE(NeighbourList)
+CHOIR_SECAGG_MESSAGE(NeighbourDelivery)
+CHOIR_SECAGG_MESSAGE(NeighbourSurvivors)
 #undef CHOIR_SECAGG_MESSAGE
 
 }  // namespace choir::secagg

@@ -32,6 +32,8 @@ inline constexpr uint32_t kMaxIdBytes = 64;
 inline constexpr uint32_t kMaxCredentialBytes = 8192;
 inline constexpr uint32_t kMaxMembers = 1024;
 inline constexpr uint32_t kMaxCompleteGraph = 128;
+inline constexpr uint32_t kMaxRegularGraph = kMaxMembers;
+inline constexpr uint32_t kMaxPathLength = 10;  // of a Merkle tree of kMaxMembers leaves
 inline constexpr uint32_t kMaxChunkBytes = 1u << 20;
 inline constexpr uint32_t kSealedSharesBytes = 80;  // two shares and a Poly1305 tag
 inline constexpr uint64_t kMaxDeltaLength = uint64_t{1} << 30;
@@ -40,8 +42,10 @@ inline constexpr uint32_t kMaxExtraSlots = 64;
 inline constexpr uint64_t kMaxWeight = uint64_t{1} << 24;
 
 enum class Prg : uint8_t { kChaCha20 = 1, kAes256Ctr = 2 };
-enum class ThresholdRule : uint8_t { kTwoThirds = 1 };  // floor(2n/3) + 1
-enum class GraphKind : uint8_t { kComplete = 1 };
+// kTwoThirds: floor(2n/3) + 1, of a complete graph. kNeighbourhood: what graph_parameters.h finds.
+enum class ThresholdRule : uint8_t { kTwoThirds = 1, kNeighbourhood = 2 };
+// kRegular: Bell et al., CCS 2020; each node knows its neighbours only.
+enum class GraphKind : uint8_t { kComplete = 1, kRegular = 2 };
 enum class NoiseMechanism : uint8_t { kNone = 0, kDiscreteGaussian = 1, kSkellam = 2 };
 
 struct PrivacyParams {
@@ -79,6 +83,9 @@ struct SessionConfig {
   uint32_t max_cohort = kMaxCompleteGraph;
   ThresholdRule threshold_rule = ThresholdRule::kTwoThirds;
   GraphKind graph = GraphKind::kComplete;
+  // What a kRegular graph bears, in percent of the cohort; zero, and not on the wire, otherwise.
+  uint8_t corrupt_percent = 0;  // nodes that work with the coordinator
+  uint8_t dropout_percent = 0;  // nodes that fall silent after the key list
   Prg prg = Prg::kChaCha20;
   PrivacyParams privacy;
   StageDeadlines deadlines;
@@ -119,7 +126,27 @@ struct SealedShare {
   friend bool operator==(const SealedShare&, const SealedShare&) = default;
 };
 
-// R1, node to coordinator: one sealed pair of shares for each other node of U1, sorted.
+struct NeighbourEntry {
+  uint32_t place = 0;  // in the cohort, counted in the order of node ids
+  KeyListEntry entry;
+  std::vector<Digest> path;  // from its leaf up to the root (merkle.h)
+  friend bool operator==(const NeighbourEntry&, const NeighbourEntry&) = default;
+};
+
+// R1 in a regular graph, coordinator to one node: itself and its neighbours, sorted. H1 covers the
+// root, and so every key of the cohort; who is whose neighbour follows from H1 (graph.h).
+struct NeighbourList {
+  SessionId session_id{};
+  uint32_t cohort_size = 0;
+  uint32_t degree = 0;     // k
+  uint32_t threshold = 0;  // t, of each neighbourhood
+  Digest root{};
+  std::vector<NeighbourEntry> entries;
+  friend bool operator==(const NeighbourList&, const NeighbourList&) = default;
+};
+
+// R1, node to coordinator: one sealed pair of shares for each other node of U1 (in a regular graph:
+// for each neighbour), sorted.
 struct ShareKeys {
   SessionId session_id{};
   NodeId node_id;
@@ -134,6 +161,14 @@ struct ShareDelivery {
   std::vector<NodeId> members;
   std::vector<SealedShare> shares;  // one for each member but the receiver, sorted
   friend bool operator==(const ShareDelivery&, const ShareDelivery&) = default;
+};
+
+// R2 in a regular graph: U2 as a bit per place in the cohort, lowest bit first.
+struct NeighbourDelivery {
+  SessionId session_id{};
+  std::vector<uint8_t> members;
+  std::vector<SealedShare> shares;  // one for each neighbour in U2, sorted
+  friend bool operator==(const NeighbourDelivery&, const NeighbourDelivery&) = default;
 };
 
 // R2, node to coordinator, before the chunks.
@@ -171,6 +206,16 @@ struct SurvivorList {
   friend bool operator==(const SurvivorList&, const SurvivorList&) = default;
 };
 
+// R3 in a regular graph: U3 as bits, and the root over the hashes of its inputs. Same for all but
+// the path, which leads from the receiver's own input to that root.
+struct NeighbourSurvivors {
+  SessionId session_id{};
+  std::vector<uint8_t> survivors;
+  Digest input_root{};
+  std::vector<Digest> path;
+  friend bool operator==(const NeighbourSurvivors&, const NeighbourSurvivors&) = default;
+};
+
 // R3, node to coordinator.
 struct ConsistencySignature {
   SessionId session_id{};
@@ -186,7 +231,8 @@ struct NodeSignature {
   friend bool operator==(const NodeSignature&, const NodeSignature&) = default;
 };
 
-// R4, coordinator to node: at least t signatures on one H3, sorted by node.
+// R4, coordinator to node: at least t signatures on one H3, sorted by node; in a regular graph, of
+// the receiver's neighbours.
 struct SurvivorSignatures {
   SessionId session_id{};
   Digest h3{};
@@ -240,6 +286,9 @@ std::vector<uint8_t> Encode(const ConsistencySignature& message);
 std::vector<uint8_t> Encode(const SurvivorSignatures& message);
 std::vector<uint8_t> Encode(const UnmaskShares& message);
 std::vector<uint8_t> Encode(const RoundResult& message);
+std::vector<uint8_t> Encode(const NeighbourList& message);
+std::vector<uint8_t> Encode(const NeighbourDelivery& message);
+std::vector<uint8_t> Encode(const NeighbourSurvivors& message);
 
 absl::StatusOr<SessionConfig> DecodeSessionConfig(std::span<const uint8_t> bytes);
 absl::StatusOr<AdvertiseKeys> DecodeAdvertiseKeys(std::span<const uint8_t> bytes);
@@ -253,6 +302,9 @@ absl::StatusOr<ConsistencySignature> DecodeConsistencySignature(std::span<const 
 absl::StatusOr<SurvivorSignatures> DecodeSurvivorSignatures(std::span<const uint8_t> bytes);
 absl::StatusOr<UnmaskShares> DecodeUnmaskShares(std::span<const uint8_t> bytes);
 absl::StatusOr<RoundResult> DecodeRoundResult(std::span<const uint8_t> bytes);
+absl::StatusOr<NeighbourList> DecodeNeighbourList(std::span<const uint8_t> bytes);
+absl::StatusOr<NeighbourDelivery> DecodeNeighbourDelivery(std::span<const uint8_t> bytes);
+absl::StatusOr<NeighbourSurvivors> DecodeNeighbourSurvivors(std::span<const uint8_t> bytes);
 
 }  // namespace choir::secagg
 

@@ -42,7 +42,7 @@ TEST(ShamirTest, EveryThresholdSubsetOpensTheSecret) {
 
 TEST(ShamirTest, OneShareLessThanTheThresholdOpensSomethingElse) {
   for (const uint32_t n : {3u, 10u, 20u, 64u, 128u}) {
-    const uint32_t t = CohortGraph(GraphKind::kComplete, ThresholdRule::kTwoThirds, n).Threshold();
+    const uint32_t t = ShapeOf(SessionConfig(), n).threshold;
     const SecretBytes<32> secret = Small(200);
     const auto shares = SplitSecret(secret, t, n, Small(1));
     std::vector<uint32_t> numbers;
@@ -83,21 +83,6 @@ TEST(ShamirTest, OnlyScalarsBelowTheOrderAreCanonical) {
   EXPECT_FALSE(IsCanonicalScalar(order));
   order[0] -= 1;
   EXPECT_TRUE(IsCanonicalScalar(order));
-}
-
-// Reference thresholds of the complete graph: n / t / nodes that may be lost after the shares.
-TEST(GraphTest, TwoThirdsThresholds) {
-  const std::vector<std::array<uint32_t, 2>> cases = {{3, 3},   {5, 4},    {8, 6},   {10, 7},
-                                                      {16, 11}, {20, 14},  {32, 22}, {50, 34},
-                                                      {64, 43}, {100, 67}, {128, 86}};
-  for (const auto& [n, t] : cases) {
-    EXPECT_EQ(CohortGraph(GraphKind::kComplete, ThresholdRule::kTwoThirds, n).Threshold(), t);
-  }
-}
-
-TEST(GraphTest, CompleteGraphJoinsEachToAllOthers) {
-  const CohortGraph graph(GraphKind::kComplete, ThresholdRule::kTwoThirds, 4);
-  EXPECT_EQ(graph.Neighbours(2), (std::vector<uint32_t>{0, 1, 3}));
 }
 
 }  // namespace

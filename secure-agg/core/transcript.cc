@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/graph_parameters.h"
 #include "secure-agg/core/message_fields.h"
 #include "secure-agg/core/wire.h"
 
@@ -50,6 +51,37 @@ absl::Status ValidateWords(const SessionConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateGraph(const SessionConfig& config) {
+  const bool regular = config.graph == GraphKind::kRegular;
+  if (!regular && config.graph != GraphKind::kComplete) {
+    return Bad(fmt::format("graph {} is unknown", static_cast<int>(config.graph)));
+  }
+  const uint32_t largest = regular ? kMaxRegularGraph : kMaxCompleteGraph;
+  if (config.min_cohort < 2 || config.max_cohort < config.min_cohort ||
+      config.max_cohort > largest) {
+    return Bad(fmt::format("a cohort of {} to {} nodes; a {} graph has 2 to {}", config.min_cohort,
+                           config.max_cohort, regular ? "regular" : "complete", largest));
+  }
+  if (config.threshold_rule !=
+      (regular ? ThresholdRule::kNeighbourhood : ThresholdRule::kTwoThirds)) {
+    return Refusal(AbortReason::kThresholdLowered,
+                   fmt::format("threshold rule {} is none that is safe against the coordinator",
+                               static_cast<int>(config.threshold_rule)));
+  }
+  if (!regular && (config.corrupt_percent != 0 || config.dropout_percent != 0)) {
+    return Bad("a complete graph has no fractions of corrupt and silent nodes");
+  }
+  if (regular &&
+      (config.corrupt_percent == 0 ||
+       !IsBearable(config.corrupt_percent, config.dropout_percent, CoordinatorModel::kLying))) {
+    return Bad(
+        fmt::format("no regular graph bears {} % corrupt and {} % silent nodes; the first, at "
+                    "least 1, and twice the second must not exceed 90",
+                    config.corrupt_percent, config.dropout_percent));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Digest HashConfig(const SessionConfig& config) {
@@ -76,6 +108,47 @@ Digest HashSurvivors(const Digest& h2, const SurvivorList& list) {
   WireWriter writer = Labelled("choir/secagg/h3");
   writer.Fixed(h2);
   Fields(writer, list);
+  return Sha256Of(std::move(writer).Take());
+}
+
+Digest HashNeighbourList(const Digest& h0, const NeighbourList& list) {
+  WireWriter writer = Labelled("choir/secagg/h1-regular");
+  writer.Fixed(h0);
+  NeighbourListHead(writer, list);
+  return Sha256Of(std::move(writer).Take());
+}
+
+Digest HashMemberBits(const Digest& h1, std::span<const uint8_t> members) {
+  WireWriter writer = Labelled("choir/secagg/h2-regular");
+  writer.Fixed(h1);
+  writer.Raw(members);
+  return Sha256Of(std::move(writer).Take());
+}
+
+Digest HashNeighbourSurvivors(const Digest& h2, const NeighbourSurvivors& message) {
+  WireWriter writer = Labelled("choir/secagg/h3-regular");
+  writer.Fixed(h2);
+  NeighbourSurvivorsHead(writer, message);
+  return Sha256Of(std::move(writer).Take());
+}
+
+Digest HashKeyLeaf(uint32_t place, const KeyListEntry& entry) {
+  WireWriter writer = Labelled("choir/secagg/key-leaf");
+  writer.Number(place);
+  kEntryFields(writer, entry);
+  return Sha256Of(std::move(writer).Take());
+}
+
+Digest HashInputLeaf(uint32_t place, const Digest& input_hash) {
+  WireWriter writer = Labelled("choir/secagg/input-leaf");
+  writer.Number(place);
+  writer.Fixed(input_hash);
+  return Sha256Of(std::move(writer).Take());
+}
+
+Digest GraphSeed(const Digest& h1) {
+  WireWriter writer = Labelled("choir/secagg/graph");
+  writer.Fixed(h1);
   return Sha256Of(std::move(writer).Take());
 }
 
@@ -150,19 +223,7 @@ absl::Status SignConfig(const Signer& coordinator, SessionConfig& config) {
 }
 
 absl::Status ValidateConfig(const SessionConfig& config) {
-  if (config.graph != GraphKind::kComplete) {
-    return Bad(fmt::format("graph {} is unknown", static_cast<int>(config.graph)));
-  }
-  if (config.min_cohort < 2 || config.max_cohort < config.min_cohort ||
-      config.max_cohort > kMaxCompleteGraph) {
-    return Bad(fmt::format("a cohort of {} to {} nodes; a complete graph has 2 to {}",
-                           config.min_cohort, config.max_cohort, kMaxCompleteGraph));
-  }
-  if (config.threshold_rule != ThresholdRule::kTwoThirds) {
-    return Refusal(AbortReason::kThresholdLowered,
-                   fmt::format("threshold rule {} is none that is safe against the coordinator",
-                               static_cast<int>(config.threshold_rule)));
-  }
+  CHOIR_RETURN_IF_ERROR(ValidateGraph(config));
   if (config.prg != Prg::kChaCha20 && config.prg != Prg::kAes256Ctr) {
     return Bad(fmt::format("mask generator {} is unknown", static_cast<int>(config.prg)));
   }

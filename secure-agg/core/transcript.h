@@ -18,6 +18,17 @@ Digest HashConfig(const SessionConfig& config);                         // H0; n
 Digest HashKeyList(const Digest& h0, const KeyList& list);              // H1
 Digest HashMembers(const Digest& h1, std::span<const NodeId> members);  // H2
 Digest HashSurvivors(const Digest& h2, const SurvivorList& list);       // H3
+
+// The same steps in a regular graph, where each node sees a part only.
+Digest HashNeighbourList(const Digest& h0, const NeighbourList& list);      // H1; not the entries
+Digest HashMemberBits(const Digest& h1, std::span<const uint8_t> members);  // H2
+Digest HashNeighbourSurvivors(const Digest& h2, const NeighbourSurvivors& message);  // H3; no path
+// Leaves of the two trees: a cohort's keys by place, its inputs by place among the survivors.
+Digest HashKeyLeaf(uint32_t place, const KeyListEntry& entry);
+Digest HashInputLeaf(uint32_t place, const Digest& input_hash);
+// What the ring's order is drawn from: fixed by H1, unknown before the last key was in.
+Digest GraphSeed(const Digest& h1);
+
 // SHA-256(H0 || H1): the salt of every key that two nodes share.
 Digest PairSalt(const Digest& h0, const Digest& h1);
 

@@ -167,14 +167,14 @@ absl::Status ServerSession::AddShareKeys(const NodeId& node, std::span<const uin
       CheckTurn(state, node, message.node_id, message.session_id, ServerStage::kSharing));
   Participant& from = state.nodes.at(node);
   CHOIR_RETURN_IF_ERROR(IsRepeat(from.shared, message, AbortReason::kBadShare).status());
-  const std::vector<uint32_t> neighbours = state.graph().Neighbours(*IndexOf(state.list, node));
+  const std::vector<uint32_t> neighbours = state.graph.Neighbours(*IndexOf(state.list, node));
   bool covers = neighbours.size() == message.shares.size();
   for (size_t i = 0; covers && i < neighbours.size(); ++i) {
     covers = state.list.entries[neighbours[i]].keys.node_id == message.shares[i].node_id;
   }
   if (!covers) {
     return Refusal(AbortReason::kBadShare,
-                   fmt::format("{} sealed shares are not one for each of the {} other nodes",
+                   fmt::format("{} sealed shares are not one for each of its {} neighbours",
                                message.shares.size(), neighbours.size()));
   }
   CHOIR_RETURN_IF_ERROR(

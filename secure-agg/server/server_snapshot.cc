@@ -67,17 +67,20 @@ absl::Status CheckConsistent(const ServerSession::State& state) {
                        (!node.vouched.has_value() || node.input.has_value()) &&
                        (!node.answered.has_value() || node.vouched.has_value());
     if (!chain) return Damaged("a node of the session snapshot skipped a stage");
+  }
+  return absl::OkStatus();
+}
+
+// Each has sealed shares for its neighbours, as the transcript's graph gives them.
+absl::Status CheckShares(const ServerSession::State& state) {
+  for (uint32_t place = 0; place < state.list.entries.size(); ++place) {
+    const Participant& node = state.nodes.at(state.list.entries[place].keys.node_id);
     if (!node.shared.has_value()) continue;
-    const std::vector<SealedShare>& shares = node.shared->shares;
-    if (shares.size() + 1 != state.nodes.size()) {
-      return Damaged("a node of the session snapshot shared with another cohort");
-    }
-    size_t next = 0;
-    for (const auto& [other, unused] : state.nodes) {
-      if (other != id && shares[next++].node_id != other) {
-        return Damaged("a node of the session snapshot shared with another cohort");
-      }
-    }
+    const std::vector<uint32_t> neighbours = state.graph.Neighbours(place);
+    const bool covers = std::ranges::equal(
+        node.shared->shares, neighbours, {}, &SealedShare::node_id,
+        [&](uint32_t i) -> const NodeId& { return state.list.entries[i].keys.node_id; });
+    if (!covers) return Damaged("a node of the session snapshot shared with another cohort");
   }
   return absl::OkStatus();
 }
@@ -167,6 +170,7 @@ absl::StatusOr<ServerSession> ServerSession::Restore(std::span<const uint8_t> sn
   if (!reader.AtEnd()) return Damaged("the session snapshot is longer than it should be");
   state->verifier = &verifier;
   state->ComputeTranscript();
+  CHOIR_RETURN_IF_ERROR(CheckShares(*state));
   if (state->stage == ServerStage::kDone) CHOIR_RETURN_IF_ERROR(state->ReadSum());
   return ServerSession(std::move(state));
 }

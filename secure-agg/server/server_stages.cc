@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "secure-agg/core/membership.h"
 #include "secure-agg/core/transcript.h"
 #include "secure-agg/server/server_state.h"
 
@@ -28,29 +29,73 @@ AbortReason TooFew(ServerStage stage) {
   }
 }
 
-ShareDelivery DeliveryFor(const State& state, const NodeId& to) {
-  ShareDelivery delivery{state.config.session_id, state.members, {}};
-  for (const NodeId& from : state.members) {
-    if (from == to) continue;
+// The neighbours of `to` that have what `has` asks for, by id.
+template <typename Has>
+std::vector<NodeId> NeighboursWith(const State& state, const NodeId& to, Has has) {
+  std::vector<NodeId> ids;
+  for (const uint32_t place : state.graph.Neighbours(*IndexOf(state.list, to))) {
+    const NodeId& id = state.list.entries[place].keys.node_id;
+    if (has(state.nodes.at(id))) ids.push_back(id);
+  }
+  return ids;
+}
+
+// What the neighbours in U2 sealed for `to`.
+std::vector<SealedShare> SealedFor(const State& state, const NodeId& to) {
+  std::vector<SealedShare> shares;
+  const auto shared = [](const Participant& node) { return node.shared.has_value(); };
+  for (const NodeId& from : NeighboursWith(state, to, shared)) {
     const std::vector<SealedShare>& sealed = state.nodes.at(from).shared->shares;
     const auto share = std::ranges::lower_bound(sealed, to, {}, &SealedShare::node_id);
-    delivery.shares.push_back({from, share->sealed});
+    shares.push_back({from, share->sealed});
   }
-  return delivery;
+  return shares;
+}
+
+std::vector<uint8_t> KeysFor(const State& state, const NodeId& to) {
+  if (!state.regular()) return Encode(state.list);
+  const uint32_t own = *IndexOf(state.list, to);
+  std::vector<uint32_t> places = state.graph.Neighbours(own);
+  places.insert(std::ranges::lower_bound(places, own), own);
+  NeighbourList list = state.neighbour_list;
+  for (const uint32_t place : places) {
+    list.entries.push_back({place, state.list.entries[place], state.key_tree->Path(place)});
+  }
+  return Encode(list);
+}
+
+std::vector<uint8_t> DeliveryFor(const State& state, const NodeId& to) {
+  if (!state.regular()) {
+    return Encode(ShareDelivery{state.config.session_id, state.members, SealedFor(state, to)});
+  }
+  NeighbourDelivery delivery = state.neighbour_delivery;
+  delivery.shares = SealedFor(state, to);
+  return Encode(delivery);
+}
+
+std::vector<uint8_t> SurvivorsFor(const State& state, const NodeId& to) {
+  if (!state.regular()) return Encode(state.survivors);
+  NeighbourSurvivors message = state.neighbour_survivors;
+  const auto own = std::ranges::find(state.survivors.survivors, to, &Survivor::node_id);
+  message.path =
+      state.input_tree->Path(static_cast<uint32_t>(own - state.survivors.survivors.begin()));
+  return Encode(message);
+}
+
+std::vector<uint8_t> SignaturesFor(const State& state, const NodeId& to) {
+  if (state.graph.shape().complete()) return Encode(state.signatures);
+  SurvivorSignatures message{state.config.session_id, state.h3, {}};
+  const auto vouched = [](const Participant& node) { return node.vouched.has_value(); };
+  for (const NodeId& id : NeighboursWith(state, to, vouched)) {
+    message.signatures.push_back({id, state.nodes.at(id).vouched->signature});
+  }
+  return Encode(message);
 }
 
 }  // namespace
 
-CohortGraph ServerSession::State::graph() const {
-  return {config.graph, config.threshold_rule, static_cast<uint32_t>(list.entries.size())};
-}
-
-uint32_t ServerSession::State::threshold() const {
-  return graph().Threshold();
-}
-
 uint32_t ServerSession::State::needed() const {
-  return std::max(threshold(), config.min_cohort);
+  return std::max(graph.shape().quorum, config.min_cohort);
 }
 
 MaskShape ServerSession::State::mask_shape() const {
@@ -94,10 +139,55 @@ void ServerSession::State::ComputeTranscript() {
     }
     if (node.vouched.has_value()) signatures.signatures.push_back({id, node.vouched->signature});
   }
+  if (regular()) return ComputeRegularTranscript();
   h1 = HashKeyList(h0, list);
+  const auto size = static_cast<uint32_t>(list.entries.size());
+  if (size > 0) graph = CohortGraph(ShapeOf(config, size), GraphSeed(h1));
   h2 = HashMembers(h1, members);
   h3 = HashSurvivors(h2, survivors);
   signatures.h3 = h3;
+}
+
+void ServerSession::State::ComputeRegularTranscript() {
+  if (list.entries.empty()) return;
+  const auto size = static_cast<uint32_t>(list.entries.size());
+  const GraphShape shape = graph.size() == size ? graph.shape() : ShapeOf(config, size);
+  std::vector<Digest> leaves;
+  std::vector<bool> shared(size);
+  std::vector<bool> survived(size);
+  std::vector<Digest> inputs;
+  for (uint32_t place = 0; place < size; ++place) {
+    leaves.push_back(HashKeyLeaf(place, list.entries[place]));
+    const Participant& node = nodes.at(list.entries[place].keys.node_id);
+    shared[place] = node.shared.has_value();
+    survived[place] = shared[place] && node.input.has_value();
+    if (!survived[place]) continue;
+    inputs.push_back(HashInputLeaf(static_cast<uint32_t>(inputs.size()), node.input->input_hash));
+  }
+  key_tree.emplace(std::move(leaves));
+  const SessionId& id = config.session_id;
+  neighbour_list = {id, size, shape.degree, shape.threshold, key_tree->root(), {}};
+  h1 = HashNeighbourList(h0, neighbour_list);
+  graph = CohortGraph(shape, GraphSeed(h1));
+  neighbour_delivery = {id, PackPlaces(shared), {}};
+  h2 = HashMemberBits(h1, neighbour_delivery.members);
+  if (inputs.empty()) return;
+  input_tree.emplace(std::move(inputs));
+  neighbour_survivors = {id, PackPlaces(survived), input_tree->root(), {}};
+  h3 = HashNeighbourSurvivors(h2, neighbour_survivors);
+  signatures.h3 = h3;
+}
+
+bool ServerSession::State::AnswersCover() const {
+  if (stage == ServerStage::kAdvertising) return true;
+  std::vector<bool> owners(list.entries.size());
+  std::vector<bool> present(list.entries.size());
+  for (uint32_t place = 0; place < list.entries.size(); ++place) {
+    const NodeId& id = list.entries[place].keys.node_id;
+    owners[place] = nodes.at(id).shared.has_value();
+    present[place] = HasAnswered(id);
+  }
+  return graph.Covers(owners, present);
 }
 
 absl::Status ServerSession::State::ReadSum() {
@@ -134,7 +224,8 @@ bool ServerSession::StageComplete() const {
 }
 
 bool ServerSession::CanClose() const {
-  return !state_->over() && InputsToReplay().empty() && answered() >= needed();
+  return !state_->over() && InputsToReplay().empty() && answered() >= needed() &&
+         state_->AnswersCover();
 }
 
 uint32_t ServerSession::answered() const {
@@ -155,7 +246,7 @@ uint32_t ServerSession::needed() const {
       return state_->needed();
     case ServerStage::kSigning:
     case ServerStage::kUnmasking:
-      return state_->threshold();
+      return state_->graph.threshold();
     default:
       return 0;
   }
@@ -171,11 +262,12 @@ absl::Status ServerSession::CloseStage() {
     return Refusal(AbortReason::kUnexpectedMessage,
                    fmt::format("{} inputs must be read from their spools first", replay));
   }
-  if (answered() < needed()) {
+  if (answered() < needed() || !state.AnswersCover()) {
     const AbortReason reason = TooFew(state.stage);
     absl::Status refusal =
-        Refusal(reason, fmt::format("{} nodes while {}, {} are needed", answered(),
-                                    ServerStageName(state.stage), needed()));
+        Refusal(reason, fmt::format("{} nodes while {}; {} are needed{}", answered(),
+                                    ServerStageName(state.stage), needed(),
+                                    state.regular() ? ", and enough neighbours of each" : ""));
     Abort(reason);
     return refusal;
   }
@@ -208,13 +300,13 @@ absl::StatusOr<std::vector<uint8_t>> ServerSession::MessageFor(const NodeId& nod
   }
   switch (state.stage) {
     case ServerStage::kSharing:
-      return Encode(state.list);
+      return KeysFor(state, node);
     case ServerStage::kMasking:
-      return Encode(DeliveryFor(state, node));
+      return DeliveryFor(state, node);
     case ServerStage::kSigning:
-      return Encode(state.survivors);
+      return SurvivorsFor(state, node);
     default:
-      return Encode(state.signatures);
+      return SignaturesFor(state, node);
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include "secure-agg/core/graph.h"
 #include "secure-agg/core/key_agreement.h"
+#include "secure-agg/core/merkle.h"
 #include "secure-agg/core/messages.h"
 #include "secure-agg/server/server_session.h"
 
@@ -41,9 +42,16 @@ struct ServerSession::State {
   // Computed from the above: a stage's list is who had answered when it closed.
   const DeviceVerifier* verifier = nullptr;
   KeyList list;                   // U1, from kSharing on
+  CohortGraph graph;              // of U1
   std::vector<NodeId> members;    // U2, from kMasking on
   SurvivorList survivors;         // U3, from kSigning on
   SurvivorSignatures signatures;  // from kUnmasking on
+  // Of a regular graph: the heads of its messages, and what their paths come from.
+  NeighbourList neighbour_list;
+  NeighbourDelivery neighbour_delivery;
+  NeighbourSurvivors neighbour_survivors;
+  std::optional<MerkleTree> key_tree;
+  std::optional<MerkleTree> input_tree;
   std::optional<SessionSum> sum;  // in kDone
   Digest h0{};
   Digest h1{};
@@ -51,16 +59,19 @@ struct ServerSession::State {
   Digest h3{};
 
   [[nodiscard]] bool over() const { return stage >= ServerStage::kDone; }
-  [[nodiscard]] CohortGraph graph() const;
-  // max(t, min_cohort) of U1; t to vouch and to unmask.
+  [[nodiscard]] bool regular() const { return config.graph == GraphKind::kRegular; }
+  // max(quorum, min_cohort) of U1.
   [[nodiscard]] uint32_t needed() const;
-  [[nodiscard]] uint32_t threshold() const;
   [[nodiscard]] MaskShape mask_shape() const;
   // Who may answer in this stage, and whether one has.
   [[nodiscard]] std::vector<NodeId> Expected() const;
   [[nodiscard]] bool HasAnswered(const NodeId& node) const;
+  // Whether the secrets of each node that must be opened have t holders among those that answered
+  // in this stage; in kSharing, of each node that answered.
+  [[nodiscard]] bool AnswersCover() const;
   // Makes the lists and hashes of the stages that are closed.
   void ComputeTranscript();
+  void ComputeRegularTranscript();
   // In kDone: reads the accumulator, which is the sum of x now.
   absl::Status ReadSum();
 };

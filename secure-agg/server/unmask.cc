@@ -26,15 +26,15 @@ struct HeldShare {
 // The shares of one owner's secret that the answers hold, by holder's place.
 std::vector<HeldShare> SharesOf(const State& state, const NodeId& owner) {
   std::vector<HeldShare> shares;
-  const uint32_t owner_index = *IndexOf(state.list, owner);
-  for (const auto& [id, node] : state.nodes) {
+  uint32_t number = 0;
+  for (const uint32_t holder : state.graph.Holders(*IndexOf(state.list, owner))) {
+    ++number;
+    const Participant& node = state.nodes.at(state.list.entries[holder].keys.node_id);
     if (!node.answered.has_value()) continue;
     const auto& answer = node.answered->shares;
     const auto found = std::ranges::lower_bound(answer, owner, {}, &UnmaskShare::node_id);
     if (found == answer.end() || found->node_id != owner) continue;
-    const uint32_t holder = *IndexOf(state.list, id);
-    shares.push_back(
-        {state.graph().ShareNumber(owner_index, holder), SecretBytes<32>(found->share)});
+    shares.push_back({number, SecretBytes<32>(found->share)});
   }
   return shares;
 }
@@ -88,11 +88,11 @@ absl::StatusOr<SecretBytes<32>> OpenSecret(std::span<const HeldShare> shares, ui
 absl::Status AddSelfMask(const State& state, const NodeId& id, InterpolatorCache& cache,
                          std::vector<Mask>& masks) {
   const Digest& commitment = state.nodes.at(id).advertised->self_mask_commitment;
-  CHOIR_ASSIGN_OR_RETURN(
-      const SecretBytes<32> b,
-      OpenSecret(SharesOf(state, id), state.threshold(), cache, [&](const SecretBytes<32>& found) {
-        return CommitSelfMask(found, state.h0) == commitment;
-      }));
+  CHOIR_ASSIGN_OR_RETURN(const SecretBytes<32> b,
+                         OpenSecret(SharesOf(state, id), state.graph.threshold(), cache,
+                                    [&](const SecretBytes<32>& found) {
+                                      return CommitSelfMask(found, state.h0) == commitment;
+                                    }));
   masks.push_back({SelfMaskKey(b, PairSalt(state.h0, state.h1), state.mask_shape()), false});
   return absl::OkStatus();
 }
@@ -102,13 +102,14 @@ absl::Status AddPairMasks(const State& state, const NodeId& id, InterpolatorCach
                           std::vector<Mask>& masks) {
   const PublicKey& mask_key = state.nodes.at(id).advertised->mask_key;
   KeyPair opened;
-  CHOIR_RETURN_IF_ERROR(
-      OpenSecret(SharesOf(state, id), state.threshold(), cache, [&](const SecretBytes<32>& found) {
-        opened = MakeKeyPair(MaskSecretOf(found, state.h0));
-        return opened.public_key == mask_key;
-      }).status());
+  CHOIR_RETURN_IF_ERROR(OpenSecret(SharesOf(state, id), state.graph.threshold(), cache,
+                                   [&](const SecretBytes<32>& found) {
+                                     opened = MakeKeyPair(MaskSecretOf(found, state.h0));
+                                     return opened.public_key == mask_key;
+                                   })
+                            .status());
   const uint32_t dropped = *IndexOf(state.list, id);
-  const std::vector<uint32_t> neighbours = state.graph().Neighbours(dropped);
+  const std::vector<uint32_t> neighbours = state.graph.Neighbours(dropped);
   for (const Survivor& survivor : state.survivors.survivors) {
     const uint32_t index = *IndexOf(state.list, survivor.node_id);
     if (!std::ranges::binary_search(neighbours, index)) continue;

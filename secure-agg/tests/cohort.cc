@@ -69,6 +69,18 @@ SessionConfig TestConfig(uint32_t delta_length) {
   return config;
 }
 
+SessionConfig TestRegularConfig(uint32_t delta_length, uint8_t dropout_percent,
+                                uint32_t max_cohort) {
+  SessionConfig config = TestConfig(delta_length);
+  config.graph = GraphKind::kRegular;
+  config.threshold_rule = ThresholdRule::kNeighbourhood;
+  config.corrupt_percent = 5;
+  config.dropout_percent = dropout_percent;
+  config.max_cohort = max_cohort;
+  config.value_bits = 22;
+  return config;
+}
+
 TestCohort::TestCohort(uint32_t n, SessionConfig wanted, uint64_t seed)
     : config(std::move(wanted)), coordinator(SeedFrom("coordinator", seed)), authority(seed) {
   EXPECT_TRUE(SignConfig(coordinator, config).ok());

@@ -53,6 +53,10 @@ struct TestNode {
 // What a test may change before the cohort is made.
 SessionConfig TestConfig(uint32_t delta_length = 37);
 
+// The same on a regular graph, for `max_cohort` nodes of which 5 % may work with the coordinator.
+SessionConfig TestRegularConfig(uint32_t delta_length = 37, uint8_t dropout_percent = 10,
+                                uint32_t max_cohort = 64);
+
 class TestCohort {
  public:
   // Signs `config` and makes `n` nodes.

@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(
         ConfigCheat{"OddWords", AbortReason::kBadConfig,
                     [](SessionConfig& c) { c.word_bits = 31; }},
         ConfigCheat{"UnknownGraph", AbortReason::kBadConfig,
-                    [](SessionConfig& c) { c.graph = static_cast<GraphKind>(2); }},
+                    [](SessionConfig& c) { c.graph = static_cast<GraphKind>(9); }},
         ConfigCheat{"NoRange", AbortReason::kBadConfig,
                     [](SessionConfig& c) { c.codec_range = 0; }},
         ConfigCheat{

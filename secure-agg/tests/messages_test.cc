@@ -19,7 +19,9 @@ bool AnyDecodes(std::span<const uint8_t> bytes) {
          DecodeShareDelivery(bytes).ok() || DecodeMaskedInputHeader(bytes).ok() ||
          DecodeMaskedInputChunk(bytes).ok() || DecodeSurvivorList(bytes).ok() ||
          DecodeConsistencySignature(bytes).ok() || DecodeSurvivorSignatures(bytes).ok() ||
-         DecodeUnmaskShares(bytes).ok() || DecodeRoundResult(bytes).ok();
+         DecodeUnmaskShares(bytes).ok() || DecodeRoundResult(bytes).ok() ||
+         DecodeNeighbourList(bytes).ok() || DecodeNeighbourDelivery(bytes).ok() ||
+         DecodeNeighbourSurvivors(bytes).ok();
 }
 
 TEST(MessagesTest, EveryKindDecodesAndEncodesToTheSameBytes) {
@@ -29,7 +31,7 @@ TEST(MessagesTest, EveryKindDecodesAndEncodesToTheSameBytes) {
     EXPECT_TRUE(DecodeIsExact(sample.bytes)) << sample.name;
     kinds.insert(sample.bytes[0]);
   }
-  EXPECT_EQ(kinds.size(), 12u);
+  EXPECT_EQ(kinds.size(), 15u);
 }
 
 TEST(MessagesTest, CutOffAndTrailingBytesAreRefused) {

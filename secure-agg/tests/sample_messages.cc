@@ -36,6 +36,15 @@ SessionConfig SampleConfig() {
   return config;
 }
 
+SessionConfig SampleRegularConfig() {
+  SessionConfig config = SampleConfig();
+  config.graph = GraphKind::kRegular;
+  config.threshold_rule = ThresholdRule::kNeighbourhood;
+  config.corrupt_percent = 5;
+  config.dropout_percent = 20;
+  return config;
+}
+
 }  // namespace
 
 bool DecodeIsExact(std::span<const uint8_t> bytes) {
@@ -45,7 +54,9 @@ bool DecodeIsExact(std::span<const uint8_t> bytes) {
          Exact(bytes, DecodeMaskedInputChunk(bytes)) && Exact(bytes, DecodeSurvivorList(bytes)) &&
          Exact(bytes, DecodeConsistencySignature(bytes)) &&
          Exact(bytes, DecodeSurvivorSignatures(bytes)) && Exact(bytes, DecodeUnmaskShares(bytes)) &&
-         Exact(bytes, DecodeRoundResult(bytes));
+         Exact(bytes, DecodeRoundResult(bytes)) && Exact(bytes, DecodeNeighbourList(bytes)) &&
+         Exact(bytes, DecodeNeighbourDelivery(bytes)) &&
+         Exact(bytes, DecodeNeighbourSurvivors(bytes));
 }
 
 std::vector<SampleMessage> SampleMessages() {
@@ -68,7 +79,13 @@ std::vector<SampleMessage> SampleMessages() {
           {"survivor_signatures", Encode(SurvivorSignatures{id, {2}, {{"node-1", {3}}}})},
           {"unmask_shares",
            Encode(UnmaskShares{id, "node-1", {{"node-2", ShareKind::kMaskKey, {4}}}, {5}})},
-          {"round_result", Encode(result)}};
+          {"round_result", Encode(result)},
+          {"regular_config", Encode(SampleRegularConfig())},
+          {"neighbour_list",
+           Encode(NeighbourList{
+               id, 40, 10, 7, {8}, {{3, list.entries[0], {{1}, {2}}}, {9, list.entries[1], {}}}})},
+          {"neighbour_delivery", Encode(NeighbourDelivery{id, {255, 1}, sealed})},
+          {"neighbour_survivors", Encode(NeighbourSurvivors{id, {127, 1}, {5}, {{6}, {7}}})}};
 }
 
 }  // namespace choir::secagg
