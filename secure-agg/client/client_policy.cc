@@ -89,6 +89,11 @@ absl::Status CheckFloors(const SessionConfig& config, const ClientPolicyOptions&
                    fmt::format("noise multiplier {}, this node wants at least {}",
                                config.privacy.noise_multiplier, floor.min_noise_multiplier));
   }
+  if (floor.distributed_noise_only && !privacy::IsDistributed(config.privacy.mechanism)) {
+    return Refusal(AbortReason::kPrivacyBelowFloor,
+                   fmt::format("noise {}, this node wants noise that the nodes add themselves",
+                               privacy::MechanismName(config.privacy.mechanism)));
+  }
   return absl::OkStatus();
 }
 

@@ -26,7 +26,8 @@ struct ClientPolicyOptions {
   // Cohorts on a regular graph must bear at least this share of nodes that work with the
   // coordinator; 100 refuses all of them.
   uint32_t min_corrupt_percent = kDefaultMinCorruptPercent;
-  double min_noise_multiplier = 0;  // above zero, sessions without noise are refused
+  double min_noise_multiplier = 0;      // above zero, sessions without noise are refused
+  bool distributed_noise_only = false;  // only noise that the nodes add themselves
 };
 
 // The owner's own rules, that no coordinator can lower. Immutable.

@@ -87,8 +87,10 @@ absl::StatusOr<std::vector<uint8_t>> MakeMaskedVector(const State& state,
                                                       const ClientValues& values) {
   const SecretBytes<32> rounding =
       DeriveSecret(state.seed.Expose(), state.h0, "choir/client/rounding");
-  CHOIR_ASSIGN_OR_RETURN(std::vector<uint8_t> packed,
-                         EncodeValues(CodecOf(state.config), values, rounding));
+  CodecParams codec = CodecOf(state.config);
+  // Not the owner's own minimum: every node must count on the same number.
+  codec.assured = std::max(state.graph.shape().quorum, state.config.min_cohort);
+  CHOIR_ASSIGN_OR_RETURN(std::vector<uint8_t> packed, EncodeValues(codec, values, rounding));
   absl::StatusOr<std::vector<Mask>> masks = MasksOf(state);
   if (!masks.ok()) {
     WipeBytes(packed);
@@ -360,6 +362,9 @@ bool ClientSession::input_spent() const {
 }
 std::optional<Digest> ClientSession::h3() const {
   return state_->h3;
+}
+const SessionConfig& ClientSession::config() const {
+  return state_->config;
 }
 const Digest& ClientSession::adapter_hash() const {
   return state_->config.adapter_hash;

@@ -150,6 +150,7 @@ class ClientSession {
   // Set from kSigned on, also in the tombstone: what a RoundResult must name.
   [[nodiscard]] std::optional<Digest> h3() const;
   [[nodiscard]] const Digest& adapter_hash() const;
+  [[nodiscard]] const SessionConfig& config() const;
 
   // The sum that this node helped to open is the one that the result speaks of. kResultMismatch.
   [[nodiscard]] absl::Status CheckResult(const RoundResult& result) const;

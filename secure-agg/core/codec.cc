@@ -10,7 +10,9 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/hkdf.h"
 #include "secure-agg/core/masking.h"
+#include "secure-agg/core/noised_values.h"
 
 namespace choir::secagg {
 namespace {
@@ -28,6 +30,14 @@ uint32_t LimbsPerSlot(const CodecParams& params) {
 
 absl::Status BadValues(std::string_view detail) {
   return Refusal(AbortReason::kBadValues, detail);
+}
+
+bool IsPrivate(const CodecParams& params) {
+  return params.privacy.mechanism != NoiseMechanism::kNone;
+}
+
+bool HasClipBit(const CodecParams& params) {
+  return IsPrivate(params) && params.privacy.clip_bit_noise != 0;
 }
 
 // Writes words one after the other.
@@ -80,9 +90,10 @@ class SumReader {
         words_(packed, params.word_bits),
         bound_(static_cast<int64_t>(contributors) * MaxWord(params)) {}
 
-  int64_t Word() {
+  int64_t Word() { return WordWithin(bound_); }
+  int64_t WordWithin(int64_t bound) {
     const int64_t word = words_.Next();
-    in_bound_ = in_bound_ && word >= -bound_ && word <= bound_;
+    in_bound_ = in_bound_ && word >= -bound && word <= bound;
     return word;
   }
   // At most 2^48 * contributors in honest hands; a dishonest sum may wrap, and is refused by range.
@@ -166,6 +177,55 @@ int64_t SlotValue(double value) {
   return std::llround(std::ldexp(value, kSlotFractionBits));
 }
 
+// The rest of a node's vector. Under differential privacy only what is the same for all.
+void PutSlots(WordWriter& writer, const CodecParams& params, const ClientValues& values,
+              double weight, bool clipped) {
+  const bool tell = !IsPrivate(params);
+  PutSlot(writer, params, std::llround(std::ldexp(weight, kWeightFractionBits)));
+  PutSlot(writer, params, tell && clipped ? 1 : 0);
+  PutSlot(writer, params, tell ? SlotValue(values.loss_sum) : 0);
+  PutSlot(writer, params, tell ? static_cast<int64_t>(values.token_count) : 0);
+  for (const double extra : values.extras) PutSlot(writer, params, SlotValue(extra));
+}
+
+absl::StatusOr<std::vector<int64_t>> PrivateWords(const CodecParams& params,
+                                                  std::span<const float> delta, double factor,
+                                                  bool clipped, const SecretBytes<32>& seed) {
+  CHOIR_ASSIGN_OR_RETURN(const privacy::NoisePlan plan, PlanOf(params));
+  const auto key = [&seed](std::string_view label) {
+    return DeriveSecret(seed.Expose(), {}, label);
+  };
+  StreamSource rounding(key("choir/codec/rounding"));
+  CHOIR_ASSIGN_OR_RETURN(std::vector<int64_t> words,
+                         RoundedWords(plan, delta, factor, clipped, rounding));
+  if (!privacy::IsDistributed(plan.mechanism)) return words;
+  if (params.assured < params.min_cohort || params.assured > params.max_cohort) {
+    return BadValues(fmt::format("{} nodes are assured, the session has {} to {}", params.assured,
+                                 params.min_cohort, params.max_cohort));
+  }
+  StreamSource noise(key("choir/codec/noise"));
+  AddNoise(plan, plan.LocalDeviation(params.assured), noise, words);
+  return words;
+}
+
+// What the words of a sum may be, and what they are worth.
+struct SumScale {
+  int64_t bound = 0;  // of the noised words
+  double step = 1;    // one unit of a word
+  double clip_bit = 0;
+};
+
+absl::StatusOr<SumScale> ScaleOf(const CodecParams& params, uint32_t contributors) {
+  const auto n = static_cast<int64_t>(contributors);
+  if (!IsPrivate(params)) {
+    return SumScale{n * MaxWord(params), params.range / static_cast<double>(MaxWord(params)), 0};
+  }
+  CHOIR_ASSIGN_OR_RETURN(const privacy::NoisePlan plan, PlanOf(params));
+  const auto room = static_cast<int64_t>(std::ceil(plan.headroom));
+  return SumScale{n * std::max(plan.max_word, plan.clip_bit) + room, 1 / plan.scale,
+                  static_cast<double>(plan.clip_bit)};
+}
+
 void ReadSlots(SumReader& reader, const CodecParams& params, CohortSum& sum) {
   sum.total_weight = std::ldexp(static_cast<double>(reader.Slot()), -int{kWeightFractionBits});
   sum.num_clipped = static_cast<uint64_t>(reader.Slot());
@@ -179,12 +239,42 @@ void ReadSlots(SumReader& reader, const CodecParams& params, CohortSum& sum) {
 }  // namespace
 
 CodecParams CodecOf(const SessionConfig& config) {
-  return {config.delta_length, config.extra_slots, config.word_bits, config.value_bits,
-          config.codec_range,  config.clip_norm,   config.max_weight};
+  return {config.delta_length,
+          config.extra_slots,
+          config.word_bits,
+          config.value_bits,
+          config.codec_range,
+          config.clip_norm,
+          config.max_weight,
+          config.privacy,
+          config.min_cohort,
+          config.max_cohort,
+          0};
+}
+
+absl::StatusOr<privacy::NoisePlan> PlanOf(const CodecParams& params) {
+  privacy::NoiseQuery query;
+  query.mechanism = params.privacy.mechanism;
+  query.noise_multiplier = params.privacy.noise_multiplier;
+  query.clip_bit_noise = params.privacy.clip_bit_noise;
+  query.clip_norm = params.clip_norm;
+  query.range = params.range;
+  query.values = params.delta_length;
+  query.word_bits = params.word_bits;
+  query.value_bits = params.value_bits;
+  query.min_cohort = params.min_cohort;
+  query.max_cohort = params.max_cohort;
+  return privacy::PlanNoise(query);
+}
+
+absl::StatusOr<privacy::RdpCurve> CostOf(const CodecParams& params) {
+  if (!IsPrivate(params)) return privacy::CostOf(privacy::NoisePlan(), params.max_cohort);
+  CHOIR_ASSIGN_OR_RETURN(const privacy::NoisePlan plan, PlanOf(params));
+  return privacy::CostOf(plan, params.max_cohort);
 }
 
 uint64_t NumWords(const CodecParams& params) {
-  return params.delta_length + kCheckWords +
+  return params.delta_length + (HasClipBit(params) ? 1 : 0) + kCheckWords +
          uint64_t{kFixedSlots + params.extra_slots} * LimbsPerSlot(params);
 }
 
@@ -198,29 +288,31 @@ int64_t MaxWord(const CodecParams& params) {
 
 absl::StatusOr<std::vector<uint8_t>> EncodeValues(const CodecParams& params,
                                                   const ClientValues& values,
-                                                  const SecretBytes<32>& rounding_seed) {
+                                                  const SecretBytes<32>& seed) {
   CHOIR_RETURN_IF_ERROR(CheckValues(params, values));
   const double weight = WeightOf(params, values);
   const double norm = weight * Norm(values.delta);
   const bool clipped = norm > params.clip_norm;
-  const auto max_word = static_cast<double>(MaxWord(params));
-  const double scale =
-      weight * (clipped ? params.clip_norm / norm : 1.0) * (max_word / params.range);
+  const double factor = weight * (clipped ? params.clip_norm / norm : 1.0);
 
   std::vector<uint8_t> packed;
   packed.reserve(PackedBytes(params));
   WordWriter writer(packed, params.word_bits);
-  RoundingSource rounding(rounding_seed);
-  for (const float v : values.delta) {
-    const double x = std::floor(double{v} * scale + rounding.Next());
-    writer.Put(static_cast<int64_t>(std::clamp(x, -max_word, max_word)));
+  if (IsPrivate(params)) {
+    CHOIR_ASSIGN_OR_RETURN(const std::vector<int64_t> words,
+                           PrivateWords(params, values.delta, factor, clipped, seed));
+    for (const int64_t word : words) writer.Put(word);
+  } else {
+    const auto max_word = static_cast<double>(MaxWord(params));
+    const double scale = factor * (max_word / params.range);
+    RoundingSource rounding(seed);
+    for (const float v : values.delta) {
+      const double x = std::floor(double{v} * scale + rounding.Next());
+      writer.Put(static_cast<int64_t>(std::clamp(x, -max_word, max_word)));
+    }
   }
   for (uint32_t i = 0; i < kCheckWords; ++i) writer.Put(1);
-  PutSlot(writer, params, std::llround(std::ldexp(weight, kWeightFractionBits)));
-  PutSlot(writer, params, clipped ? 1 : 0);
-  PutSlot(writer, params, SlotValue(values.loss_sum));
-  PutSlot(writer, params, static_cast<int64_t>(values.token_count));
-  for (const double extra : values.extras) PutSlot(writer, params, SlotValue(extra));
+  PutSlots(writer, params, values, weight, clipped);
   CHOIR_CHECK(packed.size() == PackedBytes(params));
   return packed;
 }
@@ -232,10 +324,16 @@ absl::StatusOr<CohortSum> DecodeSum(const CodecParams& params, std::span<const u
                                                   packed.size(), num_contributors,
                                                   PackedBytes(params)));
   }
+  CHOIR_ASSIGN_OR_RETURN(const SumScale scale, ScaleOf(params, num_contributors));
   SumReader reader(params, packed, num_contributors);
   CohortSum sum;
   sum.num_contributors = num_contributors;
-  for (uint64_t i = 0; i < params.delta_length; ++i) (void)reader.Word();
+  for (uint64_t i = 0; i < params.delta_length; ++i) (void)reader.WordWithin(scale.bound);
+  const auto nodes = static_cast<double>(num_contributors);
+  if (HasClipBit(params)) {
+    const auto word = static_cast<double>(reader.WordWithin(scale.bound));
+    sum.unclipped_share = (word / scale.clip_bit / nodes + 1) / 2;
+  }
   for (uint32_t i = 0; i < kCheckWords; ++i) {
     if (const int64_t count = reader.Word(); count != int64_t{num_contributors}) {
       return Refusal(
@@ -251,14 +349,35 @@ absl::StatusOr<CohortSum> DecodeSum(const CodecParams& params, std::span<const u
                    fmt::format("a word is beyond {} nodes' {} each, or a total is impossible",
                                num_contributors, MaxWord(params)));
   }
+  if (!IsPrivate(params)) {
+    sum.unclipped_share = 1 - static_cast<double>(sum.num_clipped) / nodes;
+  }
   // A second pass, now that the divisor is known: cheaper than keeping the words.
   WordReader words(packed, params.word_bits);
-  const double step = params.range / static_cast<double>(MaxWord(params)) / sum.total_weight;
+  const double step = scale.step / sum.total_weight;
   sum.mean_delta.reserve(params.delta_length);
   for (uint64_t i = 0; i < params.delta_length; ++i) {
     sum.mean_delta.push_back(static_cast<float>(static_cast<double>(words.Next()) * step));
   }
   return sum;
+}
+
+absl::Status AddCentralNoise(const CodecParams& params, std::span<uint8_t> packed,
+                             RandomSource& random) {
+  if (params.privacy.mechanism != NoiseMechanism::kCentralGaussian) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const privacy::NoisePlan plan, PlanOf(params));
+  if (packed.size() != PackedBytes(params)) {
+    return absl::InvalidArgumentError(
+        fmt::format("a sum of {} bytes, expected {}", packed.size(), PackedBytes(params)));
+  }
+  std::vector<int64_t> noise(plan.noised_words);
+  AddNoise(plan, plan.deviation, random, noise);
+  std::vector<uint8_t> words;
+  words.reserve(noise.size() * (params.word_bits / 8));
+  WordWriter writer(words, params.word_bits);
+  for (const int64_t word : noise) writer.Put(word);
+  AddWords(packed.first(words.size()), words, params.word_bits);
+  return absl::OkStatus();
 }
 
 }  // namespace choir::secagg

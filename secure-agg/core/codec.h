@@ -2,12 +2,16 @@
 #define CHOIR_SECURE_AGG_CORE_CODEC_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "base/random.h"
 #include "base/secret.h"
+#include "privacy/noise_plan.h"
 #include "secure-agg/core/messages.h"
 
 // Turns one node's values into words of b bits, and a sum of words into a cohort's mean.
@@ -21,6 +25,12 @@
 // token count and the strategy's extra slots. Each slot is a 48-bit signed fixed-point number, cut
 // into limbs of q - 1 bits, one limb a word, so its sum is exact in any word size. Words are two's
 // complement mod 2^b, packed little-endian without gaps.
+//
+// With differential privacy the scale s, the bound of the rounded norm and the noise come from
+// PlanOf(). Rounding is drawn again until the norm keeps its bound; distributed noise is added to
+// the d words (and, with a clip bit, to one word more, +-clip_bit) before masking. All that would
+// tell of one node beside them is left out: the slots of loss, tokens and clip bit are zero, and
+// every node weighs 1.
 namespace choir::secagg {
 
 inline constexpr uint32_t kCheckWords = 4;
@@ -38,9 +48,20 @@ struct CodecParams {
   double range = 1;
   double clip_norm = 1;
   uint64_t max_weight = 1;
+  PrivacyParams privacy = {};
+  uint32_t min_cohort = 3;
+  uint32_t max_cohort = 3;
+  // The fewest nodes that a sum of this session can have (GraphShape.quorum, or min_cohort if that
+  // is more): together they add all the noise that is promised. Only EncodeValues reads it, and
+  // only under distributed noise.
+  uint32_t assured = 0;
 };
 
 CodecParams CodecOf(const SessionConfig& config);
+// INVALID_ARGUMENT for settings that PlanNoise refuses, and for mechanism kNone.
+absl::StatusOr<privacy::NoisePlan> PlanOf(const CodecParams& params);
+// What one session costs any node in it; infinite without noise.
+absl::StatusOr<privacy::RdpCurve> CostOf(const CodecParams& params);
 // m: words of one vector; and its bytes when packed.
 uint64_t NumWords(const CodecParams& params);
 uint64_t PackedBytes(const CodecParams& params);
@@ -57,17 +78,20 @@ struct ClientValues {
 };
 
 // The packed x. INVALID_ARGUMENT (kBadValues) for NaN, infinity, a wrong length, no examples or a
-// slot out of range. Deterministic in its arguments.
+// slot out of range. Deterministic in its arguments: the seed gives rounding and noise.
 absl::StatusOr<std::vector<uint8_t>> EncodeValues(const CodecParams& params,
                                                   const ClientValues& values,
-                                                  const SecretBytes<32>& rounding_seed);
+                                                  const SecretBytes<32>& seed);
 
 // What the coordinator learns of a cohort.
 struct CohortSum {
   std::vector<float> mean_delta;  // sum of v / total_weight
   double total_weight = 0;        // sum of w, in (0, n]; times max_weight: examples counted
   uint32_t num_contributors = 0;
-  uint64_t num_clipped = 0;
+  uint64_t num_clipped = 0;  // 0 under differential privacy
+  // The share of nodes that were not clipped; under noise perhaps beyond [0, 1]; nothing where it
+  // is not summed.
+  std::optional<double> unclipped_share;
   double loss_sum = 0;
   uint64_t token_count = 0;
   std::vector<double> extras;
@@ -75,9 +99,14 @@ struct CohortSum {
 
 // `packed` is the unmasked sum of `num_contributors` vectors. DATA_LOSS with kSumInconsistent if
 // the check words do not count the contributors (masks did not cancel), kSumOutOfBound if a word is
-// beyond num_contributors * Q, or a slot beyond what they can say.
+// beyond num_contributors * Q (and the noise's room), or a slot beyond what they can say.
 absl::StatusOr<CohortSum> DecodeSum(const CodecParams& params, std::span<const uint8_t> packed,
                                     uint32_t num_contributors);
+
+// With mechanism kCentralGaussian, before a sum is decoded for use: adds the coordinator's noise to
+// its words, on the grid. With any other, does nothing.
+absl::Status AddCentralNoise(const CodecParams& params, std::span<uint8_t> packed,
+                             RandomSource& random);
 
 }  // namespace choir::secagg
 

@@ -91,6 +91,7 @@ void ConfigBody(A& a, M& m) {
   a.Enum(m.privacy.mechanism, 0, 255);
   a.Real(m.privacy.noise_multiplier);
   a.Real(m.privacy.delta);
+  a.Real(m.privacy.clip_bit_noise);
   a.Number(m.deadlines.advertise_ms);
   a.Number(m.deadlines.share_ms);
   a.Number(m.deadlines.input_ms);
@@ -277,6 +278,11 @@ void ResultBody(A& a, M& m) {
   a.Fixed(m.sum_hash);
   a.List(m.contributors, kMaxMembers, kNodeIdField);
   a.Fixed(m.adapter_hash);
+  a.Enum(m.privacy.mechanism, 0, 255);
+  a.Real(m.privacy.noise_multiplier);
+  a.Real(m.privacy.clip_norm);
+  a.Real(m.privacy.epsilon);
+  a.Real(m.privacy.delta);
 }
 
 template <typename A, MessageOf<RoundResult> M>

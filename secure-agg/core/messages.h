@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 
 #include "base/sha256.h"
+#include "privacy/mechanism.h"
 
 // The messages of one secure-aggregation session, and their one canonical byte form.
 //
@@ -46,12 +47,14 @@ enum class Prg : uint8_t { kChaCha20 = 1, kAes256Ctr = 2 };
 enum class ThresholdRule : uint8_t { kTwoThirds = 1, kNeighbourhood = 2 };
 // kRegular: Bell et al., CCS 2020; each node knows its neighbours only.
 enum class GraphKind : uint8_t { kComplete = 1, kRegular = 2 };
-enum class NoiseMechanism : uint8_t { kNone = 0, kDiscreteGaussian = 1, kSkellam = 2 };
+using NoiseMechanism = privacy::Mechanism;
 
+// What is promised of the cohort's sum. The noise itself follows from it (privacy/noise_plan.h).
 struct PrivacyParams {
   NoiseMechanism mechanism = NoiseMechanism::kNone;
-  double noise_multiplier = 0;  // standard deviation of the cohort's noise / clip norm
+  double noise_multiplier = 0;  // standard deviation of the sum's noise / one node's largest norm
   double delta = 0;
+  double clip_bit_noise = 0;  // above 0: the clip bits are summed under noise of this deviation
   friend bool operator==(const PrivacyParams&, const PrivacyParams&) = default;
 };
 
@@ -258,6 +261,16 @@ struct UnmaskShares {
   friend bool operator==(const UnmaskShares&, const UnmaskShares&) = default;
 };
 
+// What the run has published of any one node's data up to and with this result.
+struct PrivacySpent {
+  NoiseMechanism mechanism = NoiseMechanism::kNone;
+  double noise_multiplier = 0;
+  double clip_norm = 0;
+  double epsilon = 0;  // 0 without a mechanism: nothing is promised
+  double delta = 0;
+  friend bool operator==(const PrivacySpent&, const PrivacySpent&) = default;
+};
+
 // R5, coordinator to everybody: one entry of the append-only chain of results (result_chain.h).
 struct RoundResult {
   std::string federation_id;
@@ -270,6 +283,7 @@ struct RoundResult {
   Digest sum_hash{};
   std::vector<NodeId> contributors;  // U3
   Digest adapter_hash{};             // the new adapter
+  PrivacySpent privacy;
   Signature signature{};
   friend bool operator==(const RoundResult&, const RoundResult&) = default;
 };

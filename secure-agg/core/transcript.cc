@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <string>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/codec.h"
 #include "secure-agg/core/graph_parameters.h"
 #include "secure-agg/core/message_fields.h"
 #include "secure-agg/core/wire.h"
@@ -80,6 +82,20 @@ absl::Status ValidateGraph(const SessionConfig& config) {
                     config.corrupt_percent, config.dropout_percent));
   }
   return absl::OkStatus();
+}
+
+absl::Status ValidatePrivacy(const SessionConfig& config) {
+  const PrivacyParams& privacy = config.privacy;
+  if (privacy.mechanism == NoiseMechanism::kNone) return absl::OkStatus();
+  if (!(privacy.delta > 0 && privacy.delta < 1)) {
+    return Bad(fmt::format("delta {}; above 0 and below 1", privacy.delta));
+  }
+  // What weighs or tells more than the noised words would be summed without noise.
+  if (config.max_weight != 1 || config.extra_slots != 0) {
+    return Bad("with differential privacy every node weighs the same, and no strategy has slots");
+  }
+  const absl::Status planned = PlanOf(CodecOf(config)).status();
+  return planned.ok() ? planned : Bad(std::string(planned.message()));
 }
 
 }  // namespace
@@ -227,16 +243,13 @@ absl::Status ValidateConfig(const SessionConfig& config) {
   if (config.prg != Prg::kChaCha20 && config.prg != Prg::kAes256Ctr) {
     return Bad(fmt::format("mask generator {} is unknown", static_cast<int>(config.prg)));
   }
-  if (config.privacy.mechanism != NoiseMechanism::kNone) {
-    return Bad(fmt::format("noise mechanism {} is not supported by this version",
-                           static_cast<int>(config.privacy.mechanism)));
-  }
   if (!IsPositive(config.codec_range) || !IsPositive(config.clip_norm) || config.max_weight == 0 ||
       config.max_weight > kMaxWeight) {
     return Bad(fmt::format("range {}, clip norm {} and weight limit {} (to {}) must be above zero",
                            config.codec_range, config.clip_norm, config.max_weight, kMaxWeight));
   }
-  return ValidateWords(config);
+  CHOIR_RETURN_IF_ERROR(ValidateWords(config));
+  return ValidatePrivacy(config);
 }
 
 }  // namespace choir::secagg

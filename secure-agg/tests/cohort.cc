@@ -8,6 +8,7 @@
 #include "base/sha256.h"
 #include "secure-agg/core/chunks.h"
 #include "secure-agg/core/codec.h"
+#include "secure-agg/core/graph.h"
 #include "secure-agg/core/hkdf.h"
 #include "secure-agg/core/masking.h"
 #include "secure-agg/core/transcript.h"
@@ -81,6 +82,12 @@ SessionConfig TestRegularConfig(uint32_t delta_length, uint8_t dropout_percent,
   return config;
 }
 
+void MakePrivate(SessionConfig& config) {
+  config.extra_slots = 0;
+  config.max_weight = 1;
+  config.privacy = {NoiseMechanism::kDiscreteGaussian, 1, 1e-5, 0};
+}
+
 TestCohort::TestCohort(uint32_t n, SessionConfig wanted, uint64_t seed)
     : config(std::move(wanted)), coordinator(SeedFrom("coordinator", seed)), authority(seed) {
   EXPECT_TRUE(SignConfig(coordinator, config).ok());
@@ -131,7 +138,10 @@ absl::StatusOr<ClientSession> TestCohort::StartClient(size_t i) const {
 std::vector<uint8_t> TestCohort::PlainInput(size_t i) const {
   const SecretBytes<32> rounding =
       DeriveSecret(nodes[i].session_seed.Expose(), HashConfig(config), "choir/client/rounding");
-  return EncodeValues(CodecOf(config), nodes[i].values(), rounding).value();
+  CodecParams codec = CodecOf(config);
+  codec.assured =
+      std::max(ShapeOf(config, static_cast<uint32_t>(nodes.size())).quorum, config.min_cohort);
+  return EncodeValues(codec, nodes[i].values(), rounding).value();
 }
 
 std::vector<uint8_t> TestCohort::PlainSum(const std::vector<NodeId>& ids) const {

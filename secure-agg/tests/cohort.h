@@ -52,6 +52,9 @@ struct TestNode {
 
 // What a test may change before the cohort is made.
 SessionConfig TestConfig(uint32_t delta_length = 37);
+// The same session under differential privacy: noise of multiplier 1, delta 1e-5, one weight for
+// all.
+void MakePrivate(SessionConfig& config);
 
 // The same on a regular graph, for `max_cohort` nodes of which 5 % may work with the coordinator.
 SessionConfig TestRegularConfig(uint32_t delta_length = 37, uint8_t dropout_percent = 10,

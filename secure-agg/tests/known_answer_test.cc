@@ -76,6 +76,7 @@ std::string Transcript() {
                      sum.sum_hash,
                      sum.contributors,
                      Sha256Of("new adapter"),
+                     {},
                      {}};
   EXPECT_TRUE(SignResult(std::nullopt, cohort.coordinator, result).ok());
   out += Line("round_result", Encode(result));
