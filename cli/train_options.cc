@@ -27,9 +27,10 @@ void AddAdapterOptions(CLI::App& app, TrainOptions& options) {
       ->check(CLI::PositiveNumber.description(""))
       ->type_name("X")
       ->group(kGroup);
-  app.add_option("--modules", options.modules,
-                 "all, attn, or a list of attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, "
-                 "ffn_down (default all)")
+  app.add_option(
+         "--modules", options.modules,
+         "all (seven of each block), attn, or a list of attn_q, attn_k, attn_v, attn_output, "
+         "ffn_gate, ffn_up, ffn_down, output, token_embd (default all)")
       ->type_name("LIST")
       ->group(kGroup);
   app.add_option("--rank-pattern", options.rank_pattern,

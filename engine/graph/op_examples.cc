@@ -44,7 +44,8 @@ std::vector<uint8_t> Encode(const TensorDesc& desc, const RefTensor& tensor) {
 
 // Adapter factors are the only real inputs whose gradients are added to persistent tensors.
 bool IsAdapterFactor(const OpSchema& op, const OpExample& example, size_t input) {
-  return op.name == "linear" && input >= 2 && example.inputs[input].dtype == DType::kF32;
+  return (op.name == "linear" || op.name == "embed") && input >= 2 &&
+         example.inputs[input].dtype == DType::kF32;
 }
 
 TensorId AddExampleInput(Graph& graph, const TensorDesc& desc, size_t index, bool persistent) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/graph/op_examples.h"
+#include "engine/ops/dropout_mask.h"
 #include "engine/ops/schemas.h"
 #include "engine/quant/weight_format.h"
 
@@ -84,6 +85,17 @@ TEST(OpTableTest, GradientsMatchFiniteDifferences) {
   EXPECT_GT(num_checked, 900u);
 }
 
+// d A = v^T drop(h), as the training graph has it.
+RefTensor GradientOfHeadsA(const OpExample& example, const ExampleValues& drawn,
+                           const RefTensor& v) {
+  std::vector<RefTensor> inputs = {v, drawn.inputs[0]};
+  if (HasDropout(example.attrs)) inputs.push_back(drawn.inputs[7]);
+  std::vector<RefTensor> gradient = {RefZeros(example.inputs[5])};
+  const Attrs attrs = WithDropoutOf(example.attrs, {{"scale", 1}});
+  kLoraGradSchema.reference({attrs, inputs, {}, gradient});
+  return gradient[0];
+}
+
 // lm_head_loss has no gradient rule: it gives its gradient itself.
 TEST(OpTableTest, LossGradientMatchesFiniteDifferences) {
   for (const OpExample& example : kLmHeadLossSchema.examples()) {
@@ -92,12 +104,24 @@ TEST(OpTableTest, LossGradientMatchesFiniteDifferences) {
     const ExampleValues drawn = DrawExampleValues(example, kSeed);
     RefTensor seed = drawn.inputs[3];  // d loss / d nll_t = scale * weights_t
     for (double& value : seed.values) value *= drawn.inputs[4].values[0];
-    std::vector<RefTensor> outputs = {RefZeros(example.inputs[3]), RefZeros(example.inputs[0])};
-    kLmHeadLossSchema.reference({example.attrs, drawn.inputs, outputs, {}});
-    for (const size_t element : SpreadElements(outputs[1].values.size(), 8)) {
-      EXPECT_NEAR(outputs[1].values[element],
-                  FiniteDifference(kLmHeadLossSchema, example, drawn, seed, 0, element), 1e-8);
-    }
+    std::vector<RefTensor> outputs;
+    const auto descs = kLmHeadLossSchema.infer(example.inputs, example.updates, example.attrs);
+    ASSERT_TRUE(descs.ok()) << descs.status();
+    for (const TensorDesc& desc : *descs) outputs.push_back(RefZeros(desc));
+    std::vector<RefTensor> updates;
+    for (const TensorDesc& desc : example.updates) updates.push_back(RefZeros(desc));
+    kLmHeadLossSchema.reference({example.attrs, drawn.inputs, outputs, updates});
+    const auto expect_gradient = [&](size_t input, const RefTensor& got) {
+      for (const size_t element : SpreadElements(got.values.size(), 8)) {
+        EXPECT_NEAR(got.values[element],
+                    FiniteDifference(kLmHeadLossSchema, example, drawn, seed, input, element), 1e-8)
+            << "input " << input << " element " << element;
+      }
+    };
+    expect_gradient(0, outputs[1]);
+    if (updates.empty()) continue;
+    expect_gradient(6, updates[0]);
+    expect_gradient(5, GradientOfHeadsA(example, drawn, outputs[2]));
   }
 }
 

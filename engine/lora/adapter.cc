@@ -42,6 +42,12 @@ absl::Status ShapesDiffer() {
   return absl::InvalidArgumentError("the two adapters have different targets, shapes or ranks");
 }
 
+// The reason, where it is known.
+std::string WhyMissing(const std::optional<LoraSite>& site) {
+  if (!site.has_value() || site->block != LoraSite::kNoBlock) return "";
+  return fmt::format(" ({})", kTiedOutputReason);
+}
+
 bool AllFinite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
 }
@@ -103,7 +109,8 @@ absl::Status CheckAdapterFits(const Adapter& adapter, std::span<const LoraTarget
                                      [&](const LoraTarget& t) { return t.name == pair.name; });
     if (target == targets.end()) {
       return absl::NotFoundError(
-          fmt::format("the base model has no tensor {} that an adapter could change", pair.name));
+          fmt::format("the base model has no tensor {} that an adapter could change{}", pair.name,
+                      WhyMissing(ParseLoraSite(pair.name))));
     }
     if (target->rows != pair.rows || target->cols != pair.cols) {
       return absl::InvalidArgumentError(
@@ -126,8 +133,14 @@ absl::StatusOr<std::vector<LoraTarget>> AdapterTargetsFor(const LoraConfig& conf
     out.push_back(target);
   }
   if (found != config.modules) {
-    return absl::InvalidArgumentError(fmt::format("the base model has only these LoRA modules: {}",
-                                                  found.empty() ? "none" : found.ToString()));
+    const bool asked_vocabulary = config.modules.Contains(LoraModule::kOutput) ||
+                                  config.modules.Contains(LoraModule::kTokenEmbd);
+    const bool has_vocabulary =
+        found.Contains(LoraModule::kOutput) || found.Contains(LoraModule::kTokenEmbd);
+    return absl::InvalidArgumentError(fmt::format(
+        "of {} the base model has only these LoRA modules: {}{}", config.modules.ToString(),
+        found.empty() ? "none" : found.ToString(),
+        asked_vocabulary && !has_vocabulary ? fmt::format(" ({})", kTiedOutputReason) : ""));
   }
   std::sort(out.begin(), out.end(),
             [](const LoraTarget& x, const LoraTarget& y) { return CanonicalLess(x.name, y.name); });

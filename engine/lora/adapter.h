@@ -14,7 +14,8 @@
 
 namespace choir::engine {
 
-// One linear layer of a base model that can be adapted: y = W x, W (rows, cols) = (out, in).
+// One matrix of a base model that can be adapted: y = W x, W (rows, cols) = (out, in); of the token
+// embedding, whose rows are looked up, (vocabulary, channels).
 struct LoraTarget {
   std::string name;  // the base tensor: "blk.0.attn_q.weight"
   int64_t rows = 0;
@@ -34,7 +35,7 @@ struct LoraPair {
 };
 
 // A LoRA adapter in memory: pairs in canonical order (block, then projection in the order of
-// LoraModule; names that are no projection of a block come last, by name), each name once.
+// LoraModule; then output, token_embd; other names come last, by name), each name once.
 // W' = W + Scale(pair) * B A.
 struct Adapter {
   std::vector<LoraPair> pairs;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "engine/gguf/gguf_writer.h"
+#include "engine/lora/peft_modules.h"
 #include "engine/quant/weight_format.h"
 
 namespace choir::engine {
@@ -79,11 +80,22 @@ absl::Status CheckShapes(const std::string& name, const Factors& factors) {
     return absl::InvalidArgumentError(
         fmt::format("adapter: {} has rank {}; at most {} is supported", name, rank, kMaxLoraRank));
   }
-  if (a.dims[1] != rank) {
+  const uint64_t rank_of_a = IsLookup(name) ? a.dims[0] : a.dims[1];
+  if (rank_of_a != rank) {
     return absl::InvalidArgumentError(
         fmt::format("adapter: {}: A {} and B {} do not multiply: ranks {} and {}", name,
-                    a.ShapeString(), b.ShapeString(), a.dims[1], rank));
+                    a.ShapeString(), b.ShapeString(), rank_of_a, rank));
   }
+  return absl::OkStatus();
+}
+
+// Of the token embedding: lora_a has a row of ranks for each token, lora_b for each channel.
+absl::Status LoadLookup(const Factors& factors, LoraPair& pair) {
+  pair.rows = static_cast<int64_t>(factors.a->dims[1]);
+  pair.cols = static_cast<int64_t>(factors.b->dims[1]);
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> channels, LoadFactor(*factors.b));
+  pair.a = Transposed(channels, pair.cols, pair.rank);
+  CHOIR_ASSIGN_OR_RETURN(pair.b, LoadFactor(*factors.a));
   return absl::OkStatus();
 }
 
@@ -92,6 +104,10 @@ absl::StatusOr<LoraPair> LoadPair(const std::string& name, const Factors& factor
   LoraPair pair;
   pair.name = name;
   pair.rank = static_cast<int64_t>(factors.b->dims[0]);
+  if (IsLookup(name)) {
+    CHOIR_RETURN_IF_ERROR(LoadLookup(factors, pair));
+    return pair;
+  }
   pair.rows = static_cast<int64_t>(factors.b->dims[1]);
   pair.cols = static_cast<int64_t>(factors.a->dims[0]);
   CHOIR_ASSIGN_OR_RETURN(pair.a, LoadFactor(*factors.a));
@@ -120,7 +136,21 @@ absl::Status LoadHead(const GgufFile& file, Adapter& adapter) {
   return absl::OkStatus();
 }
 
+absl::Status AddLookup(const LoraPair& pair, GgufWriter& writer) {
+  const uint64_t a_dims[] = {static_cast<uint64_t>(pair.rank), static_cast<uint64_t>(pair.rows)};
+  const uint64_t b_dims[] = {static_cast<uint64_t>(pair.rank), static_cast<uint64_t>(pair.cols)};
+  CHOIR_RETURN_IF_ERROR(writer.AddF32(fmt::format("{}{}", pair.name, kSuffixA), a_dims, pair.b));
+  return writer.AddTensor(fmt::format("{}{}", pair.name, kSuffixB), kTensorF32, b_dims,
+                          [&pair](const GgufWriter::ByteSink& sink) {
+                            const std::vector<float> channels =
+                                Transposed(pair.a, pair.rank, pair.cols);
+                            return sink({reinterpret_cast<const uint8_t*>(channels.data()),
+                                         channels.size() * sizeof(float)});
+                          });
+}
+
 absl::Status AddPair(const LoraPair& pair, GgufWriter& writer) {
+  if (IsLookup(pair.name)) return AddLookup(pair, writer);
   const auto rank = static_cast<uint64_t>(pair.rank);
   const uint64_t a_dims[] = {static_cast<uint64_t>(pair.cols), rank};
   const uint64_t b_dims[] = {rank, static_cast<uint64_t>(pair.rows)};

@@ -18,6 +18,14 @@ std::optional<LoraModule> FindModule(std::string_view name) {
   return static_cast<LoraModule>(found - kLoraModuleNames.begin());
 }
 
+// "07" and "+7" would name the same block twice.
+std::optional<int64_t> ParseBlock(std::string_view digits) {
+  uint32_t block = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), block);
+  if (parsed.ec != std::errc() || fmt::format("{}", block) != digits) return std::nullopt;
+  return block;
+}
+
 }  // namespace
 
 absl::StatusOr<LoraModuleSet> LoraModuleSet::Parse(std::string_view text) {
@@ -30,8 +38,8 @@ absl::StatusOr<LoraModuleSet> LoraModuleSet::Parse(std::string_view text) {
     const std::optional<LoraModule> module = FindModule(name);
     if (!module.has_value()) {
       return absl::InvalidArgumentError(
-          fmt::format("'{}' is no LoRA module; these are: {} (or \"all\", \"attn\")", name,
-                      fmt::join(kLoraModuleNames, ", ")));
+          fmt::format("'{}' is no LoRA module; these are: {} (or \"all\" of a block, \"attn\")",
+                      name, fmt::join(kLoraModuleNames, ", ")));
     }
     if (out.Contains(*module)) {
       return absl::InvalidArgumentError(fmt::format("the LoRA module {} stands twice", name));
@@ -72,20 +80,20 @@ float LoraConfig::AdapterAlpha() const {
 std::optional<LoraSite> ParseLoraSite(std::string_view tensor_name) {
   constexpr std::string_view kPrefix = "blk.";
   constexpr std::string_view kSuffix = ".weight";
+  if (tensor_name == kOutputTensor) return LoraSite{LoraSite::kNoBlock, LoraModule::kOutput};
+  if (tensor_name == kTokenEmbdTensor) return LoraSite{LoraSite::kNoBlock, LoraModule::kTokenEmbd};
   if (!tensor_name.starts_with(kPrefix) || !tensor_name.ends_with(kSuffix)) return std::nullopt;
   if (tensor_name.size() < kPrefix.size() + kSuffix.size()) return std::nullopt;
   tensor_name.remove_prefix(kPrefix.size());
   tensor_name.remove_suffix(kSuffix.size());
   const size_t dot = tensor_name.find('.');
   if (dot == std::string_view::npos) return std::nullopt;
-  const std::string_view digits = tensor_name.substr(0, dot);
-  uint32_t block = 0;
-  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), block);
-  // "07" and "+7" would name the same block twice.
-  if (parsed.ec != std::errc() || fmt::format("{}", block) != digits) return std::nullopt;
+  const std::optional<int64_t> block = ParseBlock(tensor_name.substr(0, dot));
   const std::optional<LoraModule> module = FindModule(tensor_name.substr(dot + 1));
-  if (!module.has_value()) return std::nullopt;
-  return LoraSite{block, *module};
+  if (!block.has_value() || !module.has_value() || *module >= LoraModule::kOutput) {
+    return std::nullopt;
+  }
+  return LoraSite{*block, *module};
 }
 
 }  // namespace choir::engine

@@ -13,7 +13,8 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(LoraModuleSetTest, ParseReadsWhatToStringWrites) {
-  for (const std::string text : {"attn_q", "attn_q,ffn_down", "attn_k,attn_v,ffn_up"}) {
+  for (const std::string text :
+       {"attn_q", "attn_q,ffn_down", "attn_k,attn_v,ffn_up", "ffn_up,output,token_embd"}) {
     EXPECT_EQ(LoraModuleSet::Parse(text)->ToString(), text);
   }
   EXPECT_EQ(*LoraModuleSet::Parse("all"), LoraModuleSet::All());
@@ -46,12 +47,15 @@ TEST(LoraConfigTest, RsLoraScalesByTheRootOfTheRank) {
   EXPECT_EQ(rooted.AdapterAlpha() / 16.0f, 8.0f / std::sqrt(16.0f));
 }
 
-TEST(LoraSiteTest, OnlyProjectionsOfBlocksAreSites) {
+TEST(LoraSiteTest, OnlyWhatCanBeAdaptedIsASite) {
+  EXPECT_EQ(ParseLoraSite("output.weight"), (LoraSite{LoraSite::kNoBlock, LoraModule::kOutput}));
+  EXPECT_EQ(ParseLoraSite("token_embd.weight"),
+            (LoraSite{LoraSite::kNoBlock, LoraModule::kTokenEmbd}));
   EXPECT_EQ(ParseLoraSite("blk.12.ffn_up.weight"), (LoraSite{12, LoraModule::kFfnUp}));
   for (const std::string name :
        {"blk.0.attn_norm.weight", "blk.01.attn_q.weight", "blk.-1.attn_q.weight",
-        "blk..attn_q.weight", "blk.0.attn_q", "output.weight", "blk.weight", "blk.0.weight",
-        "blk.99999999999.attn_q.weight", "xblk.0.attn_q.weight"}) {
+        "blk..attn_q.weight", "blk.0.attn_q", "output_norm.weight", "blk.0.output.weight",
+        "blk.weight", "blk.0.weight", "blk.99999999999.attn_q.weight", "xblk.0.attn_q.weight"}) {
     EXPECT_EQ(ParseLoraSite(name), std::nullopt) << name;
   }
 }

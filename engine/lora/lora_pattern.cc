@@ -64,8 +64,9 @@ absl::StatusOr<LoraPattern::Entry> LoraPattern::ParseEntry(std::string_view text
   // Completed to a tensor's name, each form is read by the rules of those.
   const bool has_block = name.starts_with("blk.");
   const bool has_module = !has_block || name.find('.', 4) != std::string_view::npos;
-  const std::optional<LoraSite> site = ParseLoraSite(
+  std::optional<LoraSite> site = ParseLoraSite(
       fmt::format("{}{}{}.weight", has_block ? "" : "blk.0.", name, has_module ? "" : ".attn_q"));
+  if (!has_block && !site.has_value()) site = ParseLoraSite(fmt::format("{}.weight", name));
   if (!is_number || !std::isfinite(entry.value) || entry.value <= 0 || !site.has_value()) {
     return absl::InvalidArgumentError(
         fmt::format("'{}' is not MODULE=VALUE, blk.N=VALUE or blk.N.MODULE=VALUE with a positive "

@@ -91,8 +91,9 @@ absl::Status AddMerged(const GgufTensor& tensor, const Adapter& adapter, const L
 absl::Status CheckTargets(const GgufFile& base, const Adapter& adapter) {
   CHOIR_RETURN_IF_ERROR(ValidateAdapter(adapter));
   std::vector<LoraTarget> targets;
+  const bool tied = base.FindTensor(kOutputTensor) == nullptr;
   for (const GgufTensor& tensor : base.tensors()) {
-    if (tensor.num_dims != 2) continue;
+    if (tensor.num_dims != 2 || (tied && tensor.name == kTokenEmbdTensor)) continue;
     targets.push_back({tensor.name, static_cast<int64_t>(tensor.num_rows()),
                        static_cast<int64_t>(tensor.row_elements())});
   }

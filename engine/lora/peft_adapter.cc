@@ -26,6 +26,11 @@ constexpr std::string_view kTensorsFile = "adapter_model.safetensors";
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr std::string_view kSuffixA = ".lora_A.weight";
 constexpr std::string_view kSuffixB = ".lora_B.weight";
+// Of lookups (torch.nn.Embedding).
+constexpr std::string_view kLookupSuffixA = ".lora_embedding_A";
+constexpr std::string_view kLookupSuffixB = ".lora_embedding_B";
+// PEFT saves the base model's own matrices beside an adapter of lm_head or embed_tokens.
+constexpr std::string_view kBaseSuffix = ".base_layer.weight";
 // Kept among the tensors' metadata, which PEFT ignores.
 constexpr const char* kBaseModelKey = "choir.base_model.sha256";
 // Real ones have a few kilobytes; a pattern for each module of a large model stays below this.
@@ -34,22 +39,42 @@ constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
 struct Factors {
   const SafetensorsTensor* a = nullptr;
   const SafetensorsTensor* b = nullptr;
+  bool is_lookup = false;
 };
+
+struct FactorName {
+  std::string module;
+  bool is_a = false;
+  bool is_lookup = false;
+};
+
+// Of "base_model.model.<module><suffix>"; nothing for another name.
+std::optional<FactorName> ParseFactorName(std::string_view name) {
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  for (const std::string_view suffix : {kSuffixA, kSuffixB, kLookupSuffixA, kLookupSuffixB}) {
+    if (!name.ends_with(suffix) || name.size() == suffix.size()) continue;
+    return FactorName{.module = std::string(name.substr(0, name.size() - suffix.size())),
+                      .is_a = suffix == kSuffixA || suffix == kLookupSuffixA,
+                      .is_lookup = suffix == kLookupSuffixA || suffix == kLookupSuffixB};
+  }
+  return std::nullopt;
+}
 
 // A and B by their module: "model.layers.0.self_attn.q_proj".
 absl::StatusOr<std::map<std::string, Factors>> CollectFactors(const SafetensorsFile& file) {
   std::map<std::string, Factors> out;
   for (const SafetensorsTensor& tensor : file.tensors()) {
-    const std::string& name = tensor.name;
-    const bool is_a = name.ends_with(kSuffixA);
-    if (!name.starts_with(kPrefix) || !(is_a || name.ends_with(kSuffixB)) ||
-        name.size() < kPrefix.size() + kSuffixA.size()) {
-      return absl::InvalidArgumentError(fmt::format(
-          "adapter: the tensor {} is not {}<module>{} or {}", name, kPrefix, kSuffixA, kSuffixB));
+    if (tensor.name.ends_with(kBaseSuffix)) continue;
+    const std::optional<FactorName> name = ParseFactorName(tensor.name);
+    if (!name.has_value()) {
+      return absl::InvalidArgumentError(
+          fmt::format("adapter: the tensor {} is not {}<module>{} or {}", tensor.name, kPrefix,
+                      kSuffixA, kSuffixB));
     }
-    const size_t length = name.size() - kPrefix.size() - kSuffixA.size();
-    Factors& factors = out[name.substr(kPrefix.size(), length)];
-    (is_a ? factors.a : factors.b) = &tensor;
+    Factors& factors = out[name->module];
+    (name->is_a ? factors.a : factors.b) = &tensor;
+    factors.is_lookup = name->is_lookup;
   }
   return out;
 }
@@ -97,20 +122,32 @@ absl::StatusOr<LoraPair> LoadPair(const std::string& module, const Factors& fact
   const std::optional<std::string> name = BaseTensorName(module);
   if (!name.has_value()) {
     return absl::InvalidArgumentError(fmt::format(
-        "adapter: {} is no projection of a block; q_proj, k_proj, v_proj, o_proj, gate_proj, "
-        "up_proj and down_proj can be adapted",
+        "adapter: {} is none of what can be adapted: q_proj, k_proj, v_proj, o_proj, gate_proj, "
+        "up_proj and down_proj of a block, lm_head, embed_tokens",
         module));
+  }
+  if (factors.is_lookup != IsLookup(*name)) {
+    return absl::InvalidArgumentError(
+        fmt::format("adapter: {} has {} of a lookup", module,
+                    factors.is_lookup ? "the tensors" : "not the tensors"));
   }
   LoraPair pair;
   pair.name = *name;
   pair.rank = config.RankOf(module);
   CHOIR_RETURN_IF_ERROR(CheckShapes(module, factors, pair.rank));
-  pair.rows = static_cast<int64_t>(factors.b->shape[0]);
-  pair.cols = static_cast<int64_t>(factors.a->shape[1]);
+  const auto out = static_cast<int64_t>(factors.b->shape[0]);
+  const auto in = static_cast<int64_t>(factors.a->shape[1]);
   const float alpha = AlphaIn(config, config.AlphaOf(module), pair.rank);
   if (alpha != adapter_alpha) pair.alpha = alpha;
   CHOIR_ASSIGN_OR_RETURN(pair.a, LoadFactor(*factors.a));
   CHOIR_ASSIGN_OR_RETURN(pair.b, LoadFactor(*factors.b));
+  if (factors.is_lookup) {
+    const std::vector<float> channels = Transposed(pair.b, out, pair.rank);
+    pair.b = Transposed(pair.a, pair.rank, in);
+    pair.a = channels;
+  }
+  pair.rows = factors.is_lookup ? in : out;
+  pair.cols = factors.is_lookup ? out : in;
   CHOIR_RETURN_IF_ERROR(RowsToGguf(base, pair));
   return pair;
 }
@@ -141,8 +178,9 @@ absl::StatusOr<Adapter> MakeAdapter(std::string_view config_json, const Safetens
 std::vector<std::string> TargetModules(const Adapter& adapter, int64_t num_layers) {
   std::map<LoraModule, int64_t> layers;
   for (const LoraPair& pair : adapter.pairs) ++layers[ParseLoraSite(pair.name)->module];
-  const bool uniform = std::all_of(layers.begin(), layers.end(),
-                                   [&](const auto& entry) { return entry.second == num_layers; });
+  const bool uniform = std::all_of(layers.begin(), layers.end(), [&](const auto& entry) {
+    return entry.second == num_layers || entry.first >= LoraModule::kOutput;
+  });
   std::vector<std::string> out;
   for (const LoraPair& pair : adapter.pairs) {
     std::string module = *PeftModuleName(pair.name);
@@ -170,8 +208,8 @@ absl::StatusOr<PeftConfig> ConfigOf(const Adapter& adapter, const PeftBase& base
   for (const LoraPair& pair : adapter.pairs) {
     const std::optional<std::string> module = PeftModuleName(pair.name);
     if (!module.has_value()) {
-      return absl::InvalidArgumentError(fmt::format(
-          "adapter: {} is no projection of a block, and has no name in a PEFT folder", pair.name));
+      return absl::InvalidArgumentError(
+          fmt::format("adapter: {} has no name in a PEFT folder", pair.name));
     }
     const float own = adapter.AlphaOf(pair);
     if (own <= 0) {
@@ -219,6 +257,16 @@ absl::Status WritePeftAdapter(const Adapter& adapter, const PeftBase& base,
     CHOIR_RETURN_IF_ERROR(RowsToPeft(base, pair));
     const std::string module = fmt::format("{}{}", kPrefix, *PeftModuleName(pair.name));
     const auto rank = static_cast<uint64_t>(pair.rank);
+    if (IsLookup(pair.name)) {
+      const std::vector<float> channels = Transposed(pair.a, pair.rank, pair.cols);
+      pair.a = Transposed(pair.b, pair.rows, pair.rank);
+      pair.b = channels;
+      tensors[fmt::format("{}{}", module, kLookupSuffixA)] = {
+          {rank, static_cast<uint64_t>(pair.rows)}, pair.a};
+      tensors[fmt::format("{}{}", module, kLookupSuffixB)] = {
+          {static_cast<uint64_t>(pair.cols), rank}, pair.b};
+      continue;
+    }
     tensors[fmt::format("{}{}", module, kSuffixA)] = {{rank, static_cast<uint64_t>(pair.cols)},
                                                       pair.a};
     tensors[fmt::format("{}{}", module, kSuffixB)] = {{static_cast<uint64_t>(pair.rows), rank},

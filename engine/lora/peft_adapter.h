@@ -20,7 +20,7 @@
 namespace choir::engine {
 
 // Reads F32, F16 or BF16 tensors. INVALID_ARGUMENT, UNIMPLEMENTED: see ParsePeftConfig; also a
-// module that is no projection of a block, a half pair, ranks that contradict the configuration or
+// module that cannot be adapted, a half pair, ranks that contradict the configuration or
 // each other, another dtype. DATA_LOSS: a damaged file. NOT_FOUND: a file of the two is missing.
 absl::StatusOr<Adapter> ReadPeftAdapter(const std::string& folder, const PeftBase& base);
 // The same from the two files' contents.
@@ -29,8 +29,8 @@ absl::StatusOr<Adapter> ParsePeftAdapter(std::string_view config_json,
                                          const PeftBase& base);
 
 // Writes the two files into `folder`, made if it is not there; each appears whole, the
-// configuration last. INVALID_ARGUMENT if the adapter is not valid, or has a target that is no
-// projection of a block.
+// configuration last. INVALID_ARGUMENT if the adapter is not valid, or has a target without a name
+// there.
 absl::Status WritePeftAdapter(const Adapter& adapter, const PeftBase& base,
                               const std::string& folder);
 

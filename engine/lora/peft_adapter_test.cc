@@ -164,13 +164,58 @@ TEST(PeftAdapterTest, TargetModulesAreShortOnlyWhereEveryLayerHasThem) {
   EXPECT_THAT(*ReadFile(path, 1 << 20), HasSubstr("\"model.layers.1.self_attn.q_proj\""));
 }
 
+// PEFT's nn.Embedding and llama.cpp's token_embd have A and B the other way round.
+TEST(PeftAdapterTest, VocabularyMatricesStandAsPeftAndLlamaCppHaveThem) {
+  LoraConfig config{.rank = 2, .alpha = 4.0f};
+  config.modules = *LoraModuleSet::Parse("output,token_embd");
+  const std::vector<LoraTarget> targets = {{"output.weight", 7, 3}, {"token_embd.weight", 7, 3}};
+  Adapter adapter = *InitAdapter(config, targets, "llama", 1);
+  float next = 1;
+  for (LoraPair& pair : adapter.pairs) {
+    for (float& v : pair.b) v = next++;
+  }
+  const LoraPair& lookup = adapter.pairs[1];
+
+  const TempDir dir;
+  ASSERT_TRUE(WritePeftAdapter(adapter, MakeBase(), dir.path()).ok());
+  EXPECT_THAT(*ReadFile(dir.path() + "/adapter_config.json", 1 << 20),
+              HasSubstr("\"lm_head\",\n    \"embed_tokens\""));
+  const SafetensorsFile file = *SafetensorsFile::Open(dir.path() + "/adapter_model.safetensors");
+  std::map<std::string, std::string> shapes;
+  for (const SafetensorsTensor& tensor : file.tensors()) {
+    shapes[tensor.name] = tensor.ShapeString();
+    if (tensor.name != "base_model.model.model.embed_tokens.lora_embedding_A") continue;
+    std::vector<float> values(14);
+    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    EXPECT_EQ(values[1 * 7 + 5], lookup.b[5 * 2 + 1]);
+  }
+  const std::map<std::string, std::string> wanted = {
+      {"base_model.model.lm_head.lora_A.weight", "[2, 3]"},
+      {"base_model.model.lm_head.lora_B.weight", "[7, 2]"},
+      {"base_model.model.model.embed_tokens.lora_embedding_A", "[2, 7]"},
+      {"base_model.model.model.embed_tokens.lora_embedding_B", "[3, 2]"}};
+  EXPECT_EQ(shapes, wanted);
+  EXPECT_EQ(Flatten(*ReadPeftAdapter(dir.path(), MakeBase())), Flatten(adapter));
+
+  const std::string bytes = *SerializeGgufAdapter(adapter);
+  const GgufFile gguf = *GgufFile::Parse(AsBytes(bytes));
+  EXPECT_EQ(gguf.FindTensor("output.weight.lora_a")->ShapeString(), "[3, 2]");
+  EXPECT_EQ(gguf.FindTensor("token_embd.weight.lora_a")->ShapeString(), "[2, 7]");
+  EXPECT_EQ(gguf.FindTensor("token_embd.weight.lora_b")->ShapeString(), "[2, 3]");
+  const Adapter back = *ParseGgufAdapter(AsBytes(bytes));
+  EXPECT_TRUE(SameShape(back, adapter));
+  EXPECT_EQ(Flatten(back), Flatten(adapter));
+}
+
 TEST(PeftAdapterTest, NamesOfNestedTextModelsAreRead) {
   EXPECT_EQ(BaseTensorName("model.language_model.layers.3.mlp.up_proj"), "blk.3.ffn_up.weight");
   EXPECT_EQ(BaseTensorName("language_model.model.layers.3.mlp.up_proj"), "blk.3.ffn_up.weight");
   EXPECT_EQ(BaseTensorName("model.layers.03.mlp.up_proj"), std::nullopt);
   EXPECT_EQ(BaseTensorName("model.layers.3.mlp.up_proj.x"), std::nullopt);
   EXPECT_EQ(BaseTensorName("model.layers."), std::nullopt);
-  EXPECT_EQ(BaseTensorName("lm_head"), std::nullopt);
+  EXPECT_EQ(BaseTensorName("lm_head"), "output.weight");
+  EXPECT_EQ(BaseTensorName("model.language_model.embed_tokens"), "token_embd.weight");
+  EXPECT_EQ(BaseTensorName("embed_tokens"), std::nullopt);
 }
 
 // A safetensors file with one pair of these dtypes and names.
@@ -227,7 +272,7 @@ TEST(PeftAdapterTest, RsloraDividesByTheRootOfTheRank) {
 TEST(PeftAdapterTest, WhatDoesNotFitIsRefused) {
   RawPeft raw;
   raw.prefix = "base_model.model.../../etc/passwd";
-  EXPECT_THAT(raw.Parse().status().ToString(), HasSubstr("no projection of a block"));
+  EXPECT_THAT(raw.Parse().status().ToString(), HasSubstr("none of what can be adapted"));
   raw = {};
   raw.prefix = "model.layers.0.mlp.up_proj";
   EXPECT_THAT(raw.Parse().status().ToString(), HasSubstr("is not base_model.model."));
@@ -246,7 +291,7 @@ TEST(PeftAdapterTest, AMissingFileOrAnotherTargetIsAnError) {
   const TempDir dir;
   EXPECT_EQ(ReadAdapter(dir.path(), MakeBase()).status().code(), absl::StatusCode::kNotFound);
   Adapter adapter = MakeAdapter();
-  adapter.pairs.back().name = "output.weight";
+  adapter.pairs.back().name = "output_norm.weight";
   EXPECT_EQ(WritePeftAdapter(adapter, MakeBase(), dir.path() + "/x").code(),
             absl::StatusCode::kInvalidArgument);
 }

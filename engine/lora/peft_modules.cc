@@ -13,11 +13,14 @@ namespace choir::engine {
 namespace {
 
 // In the order of LoraModule.
-constexpr std::array<std::string_view, kLoraModuleNames.size()> kPeftModuleNames = {
+constexpr std::array<std::string_view, kBlockModuleNames.size()> kPeftModuleNames = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
 constexpr std::string_view kLayerPrefixes[] = {"model.layers.", "model.language_model.layers.",
                                                "language_model.model.layers."};
+constexpr std::string_view kHeadNames[] = {"lm_head", "language_model.lm_head"};
+constexpr std::string_view kLookupNames[] = {
+    "model.embed_tokens", "model.language_model.embed_tokens", "language_model.model.embed_tokens"};
 
 // The row in Hugging Face's order that stands at `row` in GGUF's: within a head of 2n rows, row
 // 2i + j comes from row n j + i.
@@ -62,11 +65,19 @@ absl::Status Reorder(const PeftBase& base, bool to_gguf, LoraPair& pair) {
 std::optional<std::string> PeftModuleName(std::string_view base_tensor) {
   const std::optional<LoraSite> site = ParseLoraSite(base_tensor);
   if (!site.has_value()) return std::nullopt;
+  if (site->module == LoraModule::kOutput) return std::string(kHeadNames[0]);
+  if (site->module == LoraModule::kTokenEmbd) return std::string(kLookupNames[0]);
   return fmt::format("{}{}.{}", kLayerPrefixes[0], site->block,
                      kPeftModuleNames[static_cast<size_t>(site->module)]);
 }
 
 std::optional<std::string> BaseTensorName(std::string_view peft_module) {
+  if (std::ranges::find(kHeadNames, peft_module) != std::end(kHeadNames)) {
+    return std::string(kOutputTensor);
+  }
+  if (std::ranges::find(kLookupNames, peft_module) != std::end(kLookupNames)) {
+    return std::string(kTokenEmbdTensor);
+  }
   for (const std::string_view prefix : kLayerPrefixes) {
     if (!peft_module.starts_with(prefix)) continue;
     const std::string_view rest = peft_module.substr(prefix.size());
@@ -83,6 +94,20 @@ std::optional<std::string> BaseTensorName(std::string_view peft_module) {
     return name;
   }
   return std::nullopt;
+}
+
+bool IsLookup(std::string_view base_tensor) {
+  return base_tensor == kTokenEmbdTensor;
+}
+
+std::vector<float> Transposed(std::span<const float> values, int64_t rows, int64_t cols) {
+  std::vector<float> out(values.size());
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t col = 0; col < cols; ++col) {
+      out[static_cast<size_t>(col * rows + row)] = values[static_cast<size_t>(row * cols + col)];
+    }
+  }
+  return out;
 }
 
 absl::Status RowsToGguf(const PeftBase& base, LoraPair& pair) {

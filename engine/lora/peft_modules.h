@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -28,11 +29,19 @@ struct PeftBase {
   bool reorders_heads = false;
 };
 
-// "model.layers.3.self_attn.q_proj" for "blk.3.attn_q.weight"; nothing for what is no projection.
+// "model.layers.3.self_attn.q_proj" for "blk.3.attn_q.weight", "lm_head" for "output.weight",
+// "model.embed_tokens" for "token_embd.weight"; nothing for any other name.
 std::optional<std::string> PeftModuleName(std::string_view base_tensor);
 // The inverse. Also takes the names of models whose text part is nested, as Gemma 3's:
 // "model.language_model.layers.3...", "language_model.model.layers.3...".
 std::optional<std::string> BaseTensorName(std::string_view peft_module);
+
+// Lookups have A and B the other way round: PEFT's lora_embedding_A (rank, vocabulary) is our B
+// transposed, its lora_embedding_B (channels, rank) our A transposed; llama.cpp's lora_a and lora_b
+// (rank the fastest axis of both) are our B and our A transposed.
+bool IsLookup(std::string_view base_tensor);
+// (rows, cols) row-major -> (cols, rows).
+std::vector<float> Transposed(std::span<const float> values, int64_t rows, int64_t cols);
 
 // Brings the rows of B from Hugging Face's order to GGUF's, where the pair is a q or k of a model
 // that reorders them; else does nothing. INVALID_ARGUMENT if the rows are no whole, even heads.

@@ -42,7 +42,7 @@ std::vector<NeededTensor> LayerTensors(const ModelSpec& spec, int64_t layer) {
   tensors.push_back(NeededTensor::Vector(LayerWeightName(layer, "attn_sub_norm"), spec.q_cols()));
   tensors.push_back(
       NeededTensor::Vector(LayerWeightName(layer, "ffn_sub_norm"), spec.feed_forward));
-  for (const std::string_view part : kLoraModuleNames) {
+  for (const std::string_view part : kBlockModuleNames) {
     tensors.push_back(
         NeededTensor::OptionalFactor(LayerTensorName(layer, fmt::format("{}.scale", part))));
   }

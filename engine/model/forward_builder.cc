@@ -46,7 +46,12 @@ absl::StatusOr<TensorId> ForwardBuilder::HiddenStates(TensorId ids) {
 
 absl::StatusOr<TensorId> ForwardBuilder::Embed(TensorId ids) {
   CHOIR_ASSIGN_OR_RETURN(const TensorId table, Weight("token_embd.weight"));
-  return One("embed", {ids, table}, {{"scale", spec().embedding_scale}});
+  const Attrs attrs = {{"scale", spec().embedding_scale}, {"lora", 0}};
+  const std::optional<Factors> factors = FactorsOf("token_embd.weight");
+  if (!factors.has_value()) return One("embed", {ids, table}, attrs);
+  // A lookup has no dropout, as in PEFT.
+  return One("embed", {ids, table, factors->a, factors->b},
+             attrs.With("lora", 1).With("lora_scale", factors->slot->scale));
 }
 
 absl::StatusOr<TensorId> ForwardBuilder::Linear(int64_t layer, std::string_view part, TensorId x) {
@@ -64,16 +69,30 @@ absl::StatusOr<TensorId> ForwardBuilder::Linear(int64_t layer, std::string_view 
 
 absl::StatusOr<TensorId> ForwardBuilder::Project(const std::string& name, TensorId x) {
   CHOIR_ASSIGN_OR_RETURN(const TensorId weight, Weight(name));
-  const AdapterSlot* slot = context_.adapter == nullptr ? nullptr : context_.adapter->Find(name);
-  if (slot == nullptr) return One("linear", {x, weight}, {{"lora", 0}});
-  const TensorId a = Persistent(slot->a_name(), F32(slot->rank, slot->cols));
-  const TensorId b = Persistent(slot->b_name(), F32(slot->rows, slot->rank));
-  const Attrs attrs = {{"lora", 1}, {"lora_scale", slot->scale}};
-  if (!context_.dropout.has_value()) return One("linear", {x, weight, a, b}, attrs);
+  const std::optional<Factors> factors = FactorsOf(name);
+  if (!factors.has_value()) return One("linear", {x, weight}, {{"lora", 0}});
+  std::vector<TensorId> inputs = {x, weight, factors->a, factors->b};
+  const Attrs attrs = BypassAttributes(*factors, inputs);
+  return One("linear", std::move(inputs), attrs);
+}
+
+std::optional<ForwardBuilder::Factors> ForwardBuilder::FactorsOf(std::string_view base_tensor) {
+  const AdapterSlot* slot =
+      context_.adapter == nullptr ? nullptr : context_.adapter->Find(base_tensor);
+  if (slot == nullptr) return std::nullopt;
+  return Factors{.slot = slot,
+                 .a = Persistent(slot->a_name(), F32(slot->rank, slot->cols)),
+                 .b = Persistent(slot->b_name(), F32(slot->rows, slot->rank))};
+}
+
+Attrs ForwardBuilder::BypassAttributes(const Factors& factors,
+                                       std::vector<TensorId>& inputs) const {
+  const Attrs attrs = {{"lora", 1}, {"lora_scale", factors.slot->scale}};
+  if (!context_.dropout.has_value()) return attrs;
+  inputs.push_back(context_.dropout->key);
   // A mask of its own for each adapted matrix, as PEFT's modules have.
-  const auto site = static_cast<double>(slot - context_.adapter->slots.data());
-  return One("linear", {x, weight, a, b, context_.dropout->key},
-             attrs.With("dropout", context_.dropout->rate).With("dropout_site", site));
+  const auto site = static_cast<double>(factors.slot - context_.adapter->slots.data());
+  return attrs.With("dropout", context_.dropout->rate).With("dropout_site", site);
 }
 
 absl::StatusOr<TensorId> ForwardBuilder::Norm(std::string_view weight, TensorId x, int64_t groups) {
@@ -140,8 +159,8 @@ absl::StatusOr<TensorId> ForwardBuilder::Add(TensorId a, TensorId b) {
 }
 
 absl::StatusOr<TensorId> ForwardBuilder::Logits(TensorId hidden) {
-  CHOIR_ASSIGN_OR_RETURN(const TensorId head, Weight(spec().output_weight()));
-  CHOIR_ASSIGN_OR_RETURN(const TensorId logits, One("linear", {hidden, head}, {{"lora", 0}}));
+  CHOIR_ASSIGN_OR_RETURN(const TensorId logits,
+                         Project(std::string(spec().output_weight()), hidden));
   if (spec().logit_softcap == 0) return logits;
   return One("soft_cap", {logits}, {{"cap", spec().logit_softcap}});
 }

@@ -70,9 +70,18 @@ class ForwardBuilder {
   absl::StatusOr<TensorId> Attention(int64_t layer, TensorId q, TensorId k, TensorId v);
   absl::StatusOr<TensorId> Glu(TensorId gate, TensorId up);
   absl::StatusOr<TensorId> Add(TensorId a, TensorId b);
-  // hidden (N,C) -> (N,V).
+  // hidden (N,C) -> (N,V), with the adapter's factors if the output has some.
   absl::StatusOr<TensorId> Logits(TensorId hidden);
 
+  // The persistent tensors of an adapter's factors, and their dropout, if this base tensor has any.
+  struct Factors {
+    const AdapterSlot* slot = nullptr;
+    TensorId a = -1;
+    TensorId b = -1;
+  };
+  std::optional<Factors> FactorsOf(std::string_view base_tensor);
+  // {"lora": 1, scale, and the dropout's rate and place}; appends the dropout's key to `inputs`.
+  Attrs BypassAttributes(const Factors& factors, std::vector<TensorId>& inputs) const;
   // The persistent tensor of a weight of the file; one for each name.
   absl::StatusOr<TensorId> Weight(std::string_view name);
 

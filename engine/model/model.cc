@@ -25,6 +25,13 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadOrMissing(const GgufFile& file,
   return MakeMissingTokenizer(status, static_cast<int32_t>(spec.vocabulary));
 }
 
+void AddTarget(const GgufFile& file, std::string name, std::vector<LoraTarget>& targets) {
+  const GgufTensor* tensor = file.FindTensor(name);
+  if (tensor == nullptr) return;
+  targets.push_back({std::move(name), static_cast<int64_t>(tensor->num_rows()),
+                     static_cast<int64_t>(tensor->row_elements())});
+}
+
 }  // namespace
 
 Model::Model(MappedFile map, GgufFile file, ModelSpec spec, std::unique_ptr<Tokenizer> tokenizer)
@@ -51,14 +58,13 @@ absl::StatusOr<Model> Model::Open(const std::string& path) {
 std::vector<LoraTarget> Model::LoraTargets() const {
   std::vector<LoraTarget> targets;
   for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
-    for (const std::string_view module : kLoraModuleNames) {
-      const std::string name = LayerWeightName(static_cast<int64_t>(layer), module);
-      const GgufTensor* tensor = file_.FindTensor(name);
-      if (tensor == nullptr) continue;
-      targets.push_back({name, static_cast<int64_t>(tensor->num_rows()),
-                         static_cast<int64_t>(tensor->row_elements())});
+    for (const std::string_view module : kBlockModuleNames) {
+      AddTarget(file_, LayerWeightName(static_cast<int64_t>(layer), module), targets);
     }
   }
+  if (spec_.tied_output) return targets;
+  AddTarget(file_, std::string(kOutputTensor), targets);
+  AddTarget(file_, std::string(kTokenEmbdTensor), targets);
   return targets;
 }
 

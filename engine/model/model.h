@@ -32,8 +32,8 @@ class Model {
   [[nodiscard]] const GgufFile& file() const { return file_; }
   [[nodiscard]] const Tokenizer& tokenizer() const { return *tokenizer_; }
 
-  // The projections that an adapter can change, in canonical order (block, then attn_q attn_k
-  // attn_v attn_output ffn_gate ffn_up ffn_down).
+  // The matrices that an adapter can change, in canonical order (block, then attn_q attn_k attn_v
+  // attn_output ffn_gate ffn_up ffn_down; then output and token_embd, unless they are tied).
   [[nodiscard]] std::vector<LoraTarget> LoraTargets() const;
 
   // SHA-256 of the mapped bytes: the name of the model in a federation. Reads the whole file, so

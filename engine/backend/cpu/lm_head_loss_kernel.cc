@@ -3,6 +3,9 @@
 // into softmax numerators under a running maximum (the online softmax of Milakov and Gimelshein
 // 2018), and multiplied back with the same chunk of W:
 //   dh_t = scale w_t (sum_v p_v W_v / sum_v p_v - W_target).
+//
+// With an adapter of W the gradient of each logit itself is needed (dB, v), which the whole sum
+// must precede: the logits are made twice, and the second time become their gradient.
 
 // clang-format off
 #undef HWY_TARGET_INCLUDE
@@ -14,11 +17,13 @@
 
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
 #include "engine/backend/cpu/blocking.h"
+#include "engine/backend/cpu/head_bypass.h"
 #include "engine/backend/cpu/kernel_table.h"
 #include "engine/backend/cpu/vector_math.h"
 #include "engine/backend/cpu/weight_chunks.h"
@@ -97,6 +102,10 @@ class LmHeadLoss {
   void UpdateRow(int64_t row, int64_t chunk, CpuRun& run);
   void AddGradient(int64_t chunk, const void* w, CpuRun& run);
   void Finish(CpuRun& run);
+  // With an adapter: the second pass.
+  void MakeLogitGradients(int64_t chunk, CpuRun& run);
+  void RunBypassGradient(CpuRun& run);
+  [[nodiscard]] bool OnePass() const { return !bypass_.has_value(); }
   const float* TargetRow(int64_t target, int worker, CpuRun& run) const;
 
   // Rows that the products work on: whole blocks of tokens.
@@ -119,7 +128,9 @@ class LmHeadLoss {
   SharedScratch gathered_, logits_, probabilities_, gradient_;
   WorkerScratch row_;
   std::vector<TokenState> states_;
+  std::vector<int64_t> active_;  // tokens that count
   int64_t num_active_ = 0;
+  std::optional<HeadBypass> bypass_;
 };
 
 LmHeadLoss::LmHeadLoss(const CpuCall& call, CpuCompiler& compiler)
@@ -182,12 +193,18 @@ absl::StatusOr<std::shared_ptr<LmHeadLoss>> LmHeadLoss::Create(const CpuCall& ca
                                                                CpuCompiler& compiler) {
   std::shared_ptr<LmHeadLoss> kernel(new LmHeadLoss(call, compiler));
   CHOIR_RETURN_IF_ERROR(kernel->MakeProducts(compiler.gemms()));
+  const HeadRows rows{.capacity = kernel->capacity_,
+                      .token_block = kernel->token_block_,
+                      .vocabulary_block = kVocabularyBlock};
+  CHOIR_ASSIGN_OR_RETURN(kernel->bypass_,
+                         HeadBypass::Create(call, rows, kernel->weight_, compiler));
   return kernel;
 }
 
 // Copies the rows of h that count side by side; the last block is filled up with zero rows.
 absl::Status LmHeadLoss::GatherTokens(CpuRun& run) {
   num_active_ = 0;
+  active_.clear();
   for (int64_t t = 0; t < tokens_; ++t) {
     if (weights_.f32()[t] == 0) continue;
     const int64_t target = targets_.i32()[t];
@@ -196,6 +213,7 @@ absl::Status LmHeadLoss::GatherTokens(CpuRun& run) {
           "target {} of token {} is outside the vocabulary of {}", target, t, vocabulary_));
     }
     states_[static_cast<size_t>(num_active_++)] = {.token = t, .target = target};
+    active_.push_back(t);
   }
   const auto row_bytes = static_cast<size_t>(channels_ * ElementBytes(type_));
   for (int64_t i = 0; i < ActiveBlocks() * token_block_; ++i) {
@@ -220,6 +238,7 @@ void LmHeadLoss::MakeLogits(int64_t chunk, const void* w, CpuRun& run) {
   const int64_t blocks = gemm.num_blocks() / (capacity_ / token_block_) * ActiveBlocks();
   run.ParallelFor(blocks, [&](int64_t block, int worker) {
     gemm.RunBlock(block, worker, run.Get<uint8_t>(gathered_), w, run.Get<float>(logits_));
+    if (bypass_) bypass_->AddToLogits(chunk, block, worker, run.Get<float>(logits_), run);
   });
 }
 
@@ -236,14 +255,14 @@ void LmHeadLoss::UpdateRow(int64_t row, int64_t chunk, CpuRun& run) {
   } else if (chunk_max > state.max) {
     const float factor = std::exp(state.max - chunk_max);
     state.sum *= static_cast<double>(factor);
-    if (dh_ != nullptr) {
+    if (dh_ != nullptr && OnePass()) {
       float* const gradient = run.Get<float>(gradient_) + row * channels_;
       ScaleVector(gradient, factor, gradient, static_cast<size_t>(channels_));
     }
     state.max = chunk_max;
   }
   state.sum += static_cast<double>(HWY_DYNAMIC_DISPATCH(ExpAndSum)(z, state.max, softcap_, count));
-  if (dh_ != nullptr && type_ == GemmType::kBf16) {
+  if (dh_ != nullptr && OnePass() && type_ == GemmType::kBf16) {
     ConvertToBf16(z, run.Get<uint16_t>(probabilities_) + row * weight_.chunk_rows(), count);
   }
 }
@@ -278,7 +297,7 @@ void LmHeadLoss::Finish(CpuRun& run) {
   run.ParallelFor(num_active_, [&](int64_t row, int worker) {
     const TokenState& state = states_[static_cast<size_t>(row)];
     nll_[state.token] = static_cast<float>(std::log(state.sum)) + state.max - state.target_logit;
-    if (dh_ == nullptr) return;
+    if (dh_ == nullptr || !OnePass()) return;
     const float factor = *scale_.f32() * weights_.f32()[state.token];
     const float ratio = softcap_ == 0 ? 0 : state.target_logit / softcap_;
     const float* const target_row = TargetRow(state.target, worker, run);
@@ -288,18 +307,64 @@ void LmHeadLoss::Finish(CpuRun& run) {
   });
 }
 
+// Turns the chunk's logits into d loss / d logit: zero rows where there is no token, so that none
+// of them adds to dB.
+void LmHeadLoss::MakeLogitGradients(int64_t chunk, CpuRun& run) {
+  const int64_t rows = weight_.Rows(chunk);
+  const auto count = static_cast<size_t>(rows);
+  run.ParallelRanges(capacity_, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* const z = run.Get<float>(logits_) + row * weight_.chunk_rows();
+      if (row >= num_active_) {
+        std::memset(z, 0, count * sizeof(float));
+      } else {
+        const TokenState& state = states_[static_cast<size_t>(row)];
+        const float factor = *scale_.f32() * weights_.f32()[state.token];
+        HWY_DYNAMIC_DISPATCH(CapAndFindMax)(z, softcap_, count);
+        HWY_DYNAMIC_DISPATCH(ExpAndSum)(z, state.max, softcap_, count);
+        ScaleVector(z, factor / static_cast<float>(state.sum), z, count);
+        const int64_t target = state.target - weight_.Begin(chunk);
+        const float ratio = softcap_ == 0 ? 0 : state.target_logit / softcap_;
+        if (target >= 0 && target < rows) z[target] -= factor * (1 - ratio * ratio);
+      }
+      if (type_ == GemmType::kBf16) {
+        ConvertToBf16(z, run.Get<uint16_t>(probabilities_) + row * weight_.chunk_rows(), count);
+      }
+    }
+  });
+}
+
+void LmHeadLoss::RunBypassGradient(CpuRun& run) {
+  for (int64_t chunk = 0; chunk < weight_.num_chunks(); ++chunk) {
+    const void* const w = weight_.Prepare(chunk, run);
+    MakeLogits(chunk, w, run);
+    MakeLogitGradients(chunk, run);
+    AddGradient(chunk, w, run);
+    bypass_->AddGradient(chunk, run.Get<float>(logits_), run);
+  }
+  run.ParallelFor(num_active_, [&](int64_t row, int) {
+    std::memcpy(dh_ + states_[static_cast<size_t>(row)].token * channels_,
+                run.Get<float>(gradient_) + row * channels_,
+                static_cast<size_t>(channels_) * sizeof(float));
+  });
+  bypass_->End(active_, run);
+}
+
 absl::Status LmHeadLoss::Run(CpuRun& run) {
   std::memset(nll_, 0, static_cast<size_t>(tokens_) * sizeof(float));
   if (dh_ != nullptr) std::memset(dh_, 0, static_cast<size_t>(tokens_ * channels_) * sizeof(float));
   CHOIR_RETURN_IF_ERROR(GatherTokens(run));
+  if (bypass_) bypass_->ClearV();
   if (num_active_ == 0) return absl::OkStatus();
+  if (bypass_) bypass_->Begin(active_, run);
   for (int64_t chunk = 0; chunk < weight_.num_chunks(); ++chunk) {
     const void* const w = weight_.Prepare(chunk, run);
     MakeLogits(chunk, w, run);
     UpdateSoftmax(chunk, run);
-    if (dh_ != nullptr) AddGradient(chunk, w, run);
+    if (dh_ != nullptr && OnePass()) AddGradient(chunk, w, run);
   }
   Finish(run);
+  if (dh_ != nullptr && bypass_) RunBypassGradient(run);
   return absl::OkStatus();
 }
 

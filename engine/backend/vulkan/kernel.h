@@ -95,6 +95,7 @@ class KernelContext {
   [[nodiscard]] const Attrs& attrs() const { return node_->attrs; }
   [[nodiscard]] size_t num_inputs() const { return inputs_.size(); }
   [[nodiscard]] size_t num_outputs() const { return outputs_.size(); }
+  [[nodiscard]] size_t num_updates() const { return updates_.size(); }
   [[nodiscard]] const TensorView& Input(size_t i) const { return inputs_[i]; }
   [[nodiscard]] const TensorView& Output(size_t i) const { return outputs_[i]; }
   [[nodiscard]] const TensorView& Update(size_t i) const { return updates_[i]; }

@@ -1,8 +1,36 @@
 #include "base/status_macros.h"
 #include "engine/backend/vulkan/kernel.h"
+#include "engine/backend/vulkan/kernels/products.h"
 
 namespace choir::engine::vulkan {
 namespace {
+
+// u = B[ids]; y += scale * lora_scale * u A.
+absl::Status AddBypass(KernelContext& context) {
+  const TensorView& a = context.Input(2);
+  const TensorView& b = context.Input(3);
+  const TensorView& y = context.Output(0);
+  const TensorView& u = context.Output(1);
+  const Shape shape = u.desc.shape;
+  CHOIR_RETURN_IF_ERROR(context.Shader("gather_rows")
+                            .Read(b)
+                            .Read(context.Input(0))
+                            .Write(u)
+                            .Push(shape.cols)
+                            .Push(b.desc.shape.rows)
+                            .Groups((shape.cols + 63) / 64, shape.rows)
+                            .Work(static_cast<double>(shape.NumElements()))
+                            .Emit());
+  CHOIR_ASSIGN_OR_RETURN(const RowTile all, WholeMatrix(context, a));
+  const double scale = context.attrs().Float("scale") * context.attrs().Float("lora_scale");
+  return EmitNn(context, {.dy = u,
+                          .first_column = 0,
+                          .weight = a,
+                          .tile = all,
+                          .alpha = static_cast<float>(scale),
+                          .acc = &y,
+                          .dx = y});
+}
 
 absl::Status Record(KernelContext& context) {
   const TensorView& table = context.Input(1);
@@ -25,7 +53,7 @@ absl::Status Record(KernelContext& context) {
                               .Work(static_cast<double>(y.NumElements()))
                               .Emit());
   }
-  return absl::OkStatus();
+  return context.attrs().Int("lora") == 1 ? AddBypass(context) : absl::OkStatus();
 }
 
 }  // namespace

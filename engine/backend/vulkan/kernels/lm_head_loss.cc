@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <optional>
 
 #include "base/status_macros.h"
 #include "engine/backend/vulkan/kernel.h"
+#include "engine/backend/vulkan/kernels/dropout.h"
 #include "engine/backend/vulkan/kernels/products.h"
+#include "engine/ops/dropout_mask.h"
 
 namespace choir::engine::vulkan {
 namespace {
@@ -15,12 +18,23 @@ constexpr int64_t kMinChunkEntries = 256;
 constexpr uint32_t kFirst = 1;
 constexpr uint32_t kLast = 2;
 
+// Inputs of the adapter, where there is one.
+constexpr size_t kFactorA = 5;
+constexpr size_t kFactorB = 6;
+constexpr size_t kKeyInput = 7;
+
+struct Bypass {
+  TensorView u;  // (T, R)
+  float scale = 0;
+};
+
 struct Loss {
   KernelContext& context;
   TensorView logits;  // (T, largest chunk)
   TensorView state;   // (T, 3)
   std::vector<RowTile> chunks;
   float softcap;
+  std::optional<Bypass> bypass;
 
   // The logits of a chunk as a dense (T, chunk) matrix at the start of the workspace.
   [[nodiscard]] TensorView Chunk(const RowTile& tile) const {
@@ -34,6 +48,9 @@ absl::Status EmitLogits(const Loss& loss, const RowTile& tile) {
   return EmitNt(loss.context, {.x = loss.context.Input(0),
                                .weight = loss.context.Input(1),
                                .tile = tile,
+                               .u = loss.bypass ? &loss.bypass->u : nullptr,
+                               .b = loss.bypass ? &loss.context.Input(kFactorB) : nullptr,
+                               .beta = loss.bypass ? loss.bypass->scale : 0,
                                .y = loss.Chunk(tile),
                                .first_column = 0});
 }
@@ -56,6 +73,29 @@ absl::Status EmitLse(const Loss& loss, const RowTile& tile, uint32_t phase) {
       .Emit();
 }
 
+// v += lora_scale * dz B and, if B is trained, dB += lora_scale * dz^T u, for a chunk of B's rows.
+absl::Status EmitBypassGradient(const Loss& loss, const RowTile& tile) {
+  KernelContext& context = loss.context;
+  const TensorView chunk = loss.Chunk(tile);
+  const TensorView& b = context.Input(kFactorB);
+  const TensorView& v = context.Output(2);
+  const int64_t rank = b.desc.shape.cols;
+  CHOIR_ASSIGN_OR_RETURN(const Range range, context.RangeOf(KernelContext::Slice(
+                                                b, tile.first_row * rank, tile.rows * rank)));
+  CHOIR_RETURN_IF_ERROR(EmitNn(context, {.dy = chunk,
+                                         .first_column = 0,
+                                         .weight = b,
+                                         .tile = {tile.first_row, tile.rows, range},
+                                         .alpha = loss.bypass->scale,
+                                         .acc = tile.first_row == 0 ? nullptr : &v,
+                                         .dx = v}));
+  if (context.num_updates() == 0) return absl::OkStatus();
+  TensorView gradient =
+      KernelContext::Slice(context.Update(0), tile.first_row * rank, tile.rows * rank);
+  gradient.desc.shape = {tile.rows, rank};
+  return EmitTn(context, chunk, loss.bypass->u, loss.bypass->scale, gradient);
+}
+
 absl::Status EmitGradient(const Loss& loss, const RowTile& tile) {
   KernelContext& context = loss.context;
   const TensorView chunk = loss.Chunk(tile);
@@ -72,12 +112,42 @@ absl::Status EmitGradient(const Loss& loss, const RowTile& tile) {
                             .Work(16.0 * static_cast<double>(chunk.desc.shape.NumElements()))
                             .Emit());
   const TensorView& dh = context.Output(1);
-  return EmitNn(context, {.dy = chunk,
-                          .first_column = 0,
-                          .weight = context.Input(1),
-                          .tile = tile,
-                          .acc = tile.first_row == 0 ? nullptr : &dh,
-                          .dx = dh});
+  CHOIR_RETURN_IF_ERROR(EmitNn(context, {.dy = chunk,
+                                         .first_column = 0,
+                                         .weight = context.Input(1),
+                                         .tile = tile,
+                                         .acc = tile.first_row == 0 ? nullptr : &dh,
+                                         .dx = dh}));
+  return loss.bypass ? EmitBypassGradient(loss, tile) : absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Bypass>> EmitBypass(KernelContext& context) {
+  if (context.attrs().IntOr("lora", 0) == 0) return std::nullopt;
+  const TensorView& h = context.Input(0);
+  const TensorView& a = context.Input(kFactorA);
+  const Bypass bypass{context.Scratch(h.desc.shape.rows, a.desc.shape.rows),
+                      static_cast<float>(context.attrs().Float("lora_scale"))};
+  CHOIR_ASSIGN_OR_RETURN(const TensorView dropped, DroppedInput(context, h, kKeyInput));
+  CHOIR_ASSIGN_OR_RETURN(const RowTile all, WholeMatrix(context, a));
+  CHOIR_RETURN_IF_ERROR(
+      EmitNt(context, {.x = dropped, .weight = a, .tile = all, .y = bypass.u, .first_column = 0}));
+  return bypass;
+}
+
+// dh += drop(v A).
+absl::Status EmitBypassEnd(KernelContext& context) {
+  const TensorView& dh = context.Output(1);
+  const TensorView& a = context.Input(kFactorA);
+  CHOIR_ASSIGN_OR_RETURN(const RowTile all, WholeMatrix(context, a));
+  const bool drops = HasDropout(context.attrs());
+  const TensorView sum = drops ? context.Scratch(dh.desc.shape.rows, dh.desc.shape.cols) : dh;
+  CHOIR_RETURN_IF_ERROR(EmitNn(context, {.dy = context.Output(2),
+                                         .first_column = 0,
+                                         .weight = a,
+                                         .tile = all,
+                                         .acc = drops ? nullptr : &dh,
+                                         .dx = sum}));
+  return drops ? AddDropped(context, sum, kKeyInput, dh) : absl::OkStatus();
 }
 
 absl::Status Record(KernelContext& context) {
@@ -90,8 +160,13 @@ absl::Status Record(KernelContext& context) {
                          context.Tiles(context.Input(1), work_per_row, max_entries));
   int64_t widest = 0;
   for (const RowTile& chunk : chunks) widest = std::max(widest, chunk.rows);
-  const Loss loss{context, context.Scratch(tokens, widest), context.Scratch(tokens, 3),
-                  std::move(chunks), static_cast<float>(context.attrs().Float("softcap"))};
+  CHOIR_ASSIGN_OR_RETURN(const std::optional<Bypass> bypass, EmitBypass(context));
+  const Loss loss{context,
+                  context.Scratch(tokens, widest),
+                  context.Scratch(tokens, 3),
+                  std::move(chunks),
+                  static_cast<float>(context.attrs().Float("softcap")),
+                  bypass};
 
   for (size_t i = 0; i < loss.chunks.size(); ++i) {
     const uint32_t phase = (i == 0 ? kFirst : 0u) | (i + 1 == loss.chunks.size() ? kLast : 0u);
@@ -105,7 +180,7 @@ absl::Status Record(KernelContext& context) {
     if (loss.chunks.size() > 1) CHOIR_RETURN_IF_ERROR(EmitLogits(loss, chunk));
     CHOIR_RETURN_IF_ERROR(EmitGradient(loss, chunk));
   }
-  return absl::OkStatus();
+  return loss.bypass ? EmitBypassEnd(context) : absl::OkStatus();
 }
 
 }  // namespace
