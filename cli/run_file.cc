@@ -78,6 +78,7 @@ absl::Status ReadTraining(const TomlFile& root, v1::TrainingSpec& training) {
   training.set_context_tokens(table.Count32("context", 8, 1u << 17, 256));
   training.set_batch(table.Count32("batch", 1, 1u << 16, 1));
   training.set_max_gradient_norm(Narrow(table.Number("max_gradient_norm", 0, 1e9, 0)));
+  training.set_proximal_mu(Narrow(table.Number("proximal_mu", 0, 1e6, 0)));
   training.set_packing(table.OneOf("packing", {"packed", "windows"}));
   training.set_train_on(table.OneOf("train_on", {"all", "completion"}));
   training.set_compute(table.OneOf("compute", {"auto", "f32", "bf16"}));
@@ -85,10 +86,25 @@ absl::Status ReadTraining(const TomlFile& root, v1::TrainingSpec& training) {
   return table.Finish();
 }
 
+// How sums become the next adapter.
+void ReadMerging(TomlTable& table, v1::AggregationSpec& aggregation) {
+  aggregation.set_strategy(table.Text("strategy", "fedavg"));
+  aggregation.set_server_optimizer(
+      table.OneOf("server_optimizer", {"plain", "momentum", "fedadagrad", "fedyogi", "fedadam"}));
+  const bool adaptive = aggregation.server_optimizer().starts_with("fed");
+  // An adaptive step has the size of the rate, whatever that of the update.
+  aggregation.set_server_learning_rate(
+      Narrow(table.Number("server_learning_rate", 1e-6, 1e3, adaptive ? 0.01 : 1)));
+  aggregation.set_server_beta1(Narrow(table.Number("server_beta1", 0, 0.9999, 0.9)));
+  aggregation.set_server_beta2(Narrow(table.Number("server_beta2", 0, 0.999999, 0.99)));
+  aggregation.set_server_tau(Narrow(table.Number("server_tau", 1e-12, 1e6, 1e-3)));
+  aggregation.set_combine(table.OneOf("combine", {"mean", "median", "trimmed-mean"}));
+  aggregation.set_trim(Narrow(table.Number("trim", 0, 0.49, 0.2)));
+}
+
 absl::Status ReadAggregation(const TomlFile& root, v1::AggregationSpec& aggregation) {
   TomlTable table(root, "aggregation");
-  aggregation.set_strategy(table.Text("strategy", "fedavg"));
-  aggregation.set_server_learning_rate(Narrow(table.Number("server_learning_rate", 1e-6, 1e3, 1)));
+  ReadMerging(table, aggregation);
   aggregation.set_min_cohort(table.Count32("min_cohort", 3, kLargestCohort, 8));
   aggregation.set_target_cohort(
       table.Count32("target_cohort", 3, kLargestCohort, std::max(aggregation.min_cohort(), 32u)));

@@ -29,7 +29,8 @@ nlohmann::json RoundToJson(const v1::RoundStatus& round) {
           {"received_bytes", round.received_bytes()},
           {"started_unix_ms", round.started_unix_ms()},
           {"ended_unix_ms", round.ended_unix_ms()},
-          {"session_stage", round.session_stage()}};
+          {"session_stage", round.session_stage()},
+          {"left_out", std::vector<std::string>(round.left_out().begin(), round.left_out().end())}};
 }
 
 }  // namespace
@@ -57,10 +58,13 @@ std::string RoundLine(const v1::RoundStatus& round) {
     return fmt::format("abandoned after {}: {}{}", took, round.reason(),
                        round.reason_text().empty() ? "" : " (" + round.reason_text() + ")");
   }
-  return fmt::format("published: {} nodes, train loss {:.3f}, {} tokens, {} received masked, {}",
-                     round.contributors(), round.mean_train_loss(),
-                     HumaneCount(static_cast<int64_t>(round.trained_tokens())),
-                     HumaneBytes(round.received_bytes()), took);
+  std::string line =
+      fmt::format("published: {} nodes, train loss {:.3f}, {} tokens, {} received masked, {}",
+                  round.contributors(), round.mean_train_loss(),
+                  HumaneCount(static_cast<int64_t>(round.trained_tokens())),
+                  HumaneBytes(round.received_bytes()), took);
+  for (const std::string& cohort : round.left_out()) line += fmt::format("; without {}", cohort);
+  return line;
 }
 
 std::string ActivityLine(const v1::RunStatus& run) {

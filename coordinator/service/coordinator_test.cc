@@ -2,6 +2,7 @@
 // losses, refusals.
 #include "coordinator/service/coordinator.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -20,7 +21,8 @@
 #include "coordinator/service/test_direct_calls.h"
 #include "coordinator/service/test_federation.h"
 #include "coordinator/service/test_node.h"
-#include "engine/lora/factors.h"
+#include "coordinator/strategy/server_optimizer.h"
+#include "engine/lora/contribution.h"
 #include "proto/trust/documents.h"
 #include "proto/trust/invite.h"
 #include "secure-agg/core/result_chain.h"
@@ -78,8 +80,12 @@ class CoordinatorTest : public testing::Test {
       nodes_.back()->Joined(*response);
     }
   }
-  void StartRun(const std::string& strategy, uint32_t rounds) {
-    const auto status = coordinator_->StartRun(TestRun(*blobs_, strategy, rounds));
+  void StartRun(
+      const std::string& strategy, uint32_t rounds,
+      const std::function<void(v1::RunConfig&)>& change = [](v1::RunConfig&) {}) {
+    v1::RunConfig config = TestRun(*blobs_, strategy, rounds);
+    change(config);
+    const auto status = coordinator_->StartRun(config);
     ASSERT_TRUE(status.ok()) << status.status();
   }
 
@@ -121,16 +127,21 @@ class CoordinatorTest : public testing::Test {
                                   engine::TrainedFactors::kBoth);
   }
   std::vector<float> Expected(const std::string& strategy, uint64_t versions,
-                              const std::vector<uint64_t>& contributors) {
+                              const std::vector<uint64_t>& contributors,
+                              const ServerOptimizerConfig& optimizer = {}) {
     engine::Adapter adapter = TestAdapter();
     const auto rule = MakeStrategy(strategy).value();
+    ServerState state;
     for (uint64_t v = 0; v < versions; ++v) {
-      std::vector<float> mean(engine::CountFactors(adapter, rule->Factors(v)));
+      const engine::Contribution contribution = rule->ContributionFor(v);
+      std::vector<float> mean(engine::ContributionLength(adapter, contribution));
       for (size_t i = 0; i < mean.size(); ++i) {
         for (const uint64_t node : contributors) mean[i] += TestNode::Delta(node, v, i);
         mean[i] /= static_cast<float>(contributors.size());
       }
-      EXPECT_TRUE(engine::AddToFactors(adapter, rule->Factors(v), 1.0f, mean).ok());
+      const auto update =
+          ServerStep(optimizer, mean, engine::ContributionName(contribution), state);
+      EXPECT_TRUE(rule->Apply(*update, v, adapter).ok());
     }
     return engine::FlattenFactors(adapter, engine::TrainedFactors::kBoth);
   }
@@ -196,7 +207,32 @@ TEST_P(CoordinatorStrategyTest, RoundsAddTheMeanOfTheDeltas) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, CoordinatorStrategyTest, testing::ValuesIn(StrategyNames()),
-                         [](const auto& entry) { return entry.param; });
+                         [](const auto& entry) {
+                           std::string name = entry.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+// The optimizer's moments are durable with the version that they belong to.
+TEST_F(CoordinatorTest, ServerOptimizerGoesOnAfterEachRestart) {
+  AddNodes(4);
+  StartRun("alternating", 4, [](v1::RunConfig& config) {
+    config.mutable_aggregation()->set_server_optimizer("fedyogi");
+    config.mutable_aggregation()->set_server_learning_rate(0.5f);
+    // Near the updates: rounding errors of the fixed point stay small.
+    config.mutable_aggregation()->set_server_tau(0.1f);
+  });
+  Play([&](int step) {
+    if (step % 5 == 0) Restart();
+  });
+  EXPECT_EQ(Status().state(), "finished");
+  const std::vector<v1::AdapterVersion> versions = CheckedChain();
+  ASSERT_EQ(versions.size(), 5u);
+  const ServerOptimizerConfig optimizer{ServerOptimizerKind::kFedYogi, 0.5, double{0.9f},
+                                        double{0.99f}, double{0.1f}};
+  EXPECT_THAT(AdapterOf(versions[4]), Near(Expected("alternating", 4, {0, 1, 2, 3}, optimizer)));
+  EXPECT_NE(versions[4].server_state_digest(), versions[2].server_state_digest());
+}
 
 TEST_F(CoordinatorTest, RestartAfterEveryStepChangesNothing) {
   AddNodes(4);

@@ -1,5 +1,6 @@
 #include "coordinator/service/merge.h"
 
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -8,9 +9,9 @@
 #include "base/file.h"
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
+#include "coordinator/service/merge_plan.h"
 #include "coordinator/service/run_plan.h"
-#include "coordinator/strategy/strategy.h"
-#include "engine/lora/factors.h"
+#include "engine/lora/contribution.h"
 #include "engine/lora/gguf_adapter.h"
 #include "proto/trust/documents.h"
 #include "proto/trust/session_trust.h"
@@ -26,6 +27,23 @@ absl::StatusOr<v1::AdapterVersion> Parse(const v1::SignedDocument& document) {
   return absl::DataLossError("the parent adapter version cannot be parsed");
 }
 
+// No node's clipped vector is longer than the clip norm, so no sum is longer than that times its
+// nodes, but for the rounding of each value by less than a step.
+absl::Status CheckNorm(const secagg::CodecParams& codec, const secagg::CohortSum& sum) {
+  double squared = 0;
+  for (const float value : sum.mean_delta) squared += double{value} * double{value};
+  const double norm = std::sqrt(squared) * sum.total_weight;
+  const double step = codec.range / static_cast<double>(secagg::MaxWord(codec));
+  const double each = codec.clip_norm + std::sqrt(static_cast<double>(codec.delta_length)) * step;
+  // The mean was rounded to f32.
+  const double bound = static_cast<double>(sum.num_contributors) * each * (1 + 1e-6);
+  if (norm <= bound) return absl::OkStatus();
+  return secagg::Refusal(
+      secagg::AbortReason::kSumOutOfBound,
+      fmt::format("the sum has norm {:.6g}; {} nodes, each clipped to {:.6g}, reach {:.6g} at most",
+                  norm, sum.num_contributors, codec.clip_norm, bound));
+}
+
 absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
                                           const secagg::CodecParams& codec) {
   CHOIR_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(cohort.sum_path));
@@ -33,8 +51,12 @@ absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
     return secagg::Refusal(secagg::AbortReason::kDamagedJournal,
                            fmt::format("{} is not the sum that was opened", cohort.sum_path));
   }
-  return secagg::DecodeSum(codec, file.bytes(),
-                           static_cast<uint32_t>(cohort.result.contributors.size()));
+  CHOIR_ASSIGN_OR_RETURN(
+      secagg::CohortSum sum,
+      secagg::DecodeSum(codec, file.bytes(),
+                        static_cast<uint32_t>(cohort.result.contributors.size())));
+  CHOIR_RETURN_IF_ERROR(CheckNorm(codec, sum));
+  return sum;
 }
 
 // Reads every cohort's sum; one that is not good is left out, unless it was the last.
@@ -87,6 +109,31 @@ absl::StatusOr<secagg::ChainHead> SignResults(const MergeInput& input, const Dig
   return *head;
 }
 
+// The server optimizer's step. What it remembers is a blob that the version names, so it becomes
+// durable with the version, and an abandoned round leaves no trace in it.
+absl::StatusOr<std::vector<float>> StepServer(const ServerOptimizerConfig& config,
+                                              std::span<const float> mean,
+                                              engine::Contribution contribution,
+                                              const v1::AdapterVersion& parent, BlobStore& blobs,
+                                              v1::AdapterVersion& version) {
+  ServerState state;
+  if (!parent.server_state_digest().empty()) {
+    CHOIR_ASSIGN_OR_RETURN(const Digest digest,
+                           DigestFrom(parent.server_state_digest(), "server_state_digest"));
+    CHOIR_ASSIGN_OR_RETURN(const BlobInfo info, blobs.Stat(digest));
+    CHOIR_ASSIGN_OR_RETURN(const std::string bytes, blobs.Read(digest, 0, info.stored_bytes));
+    CHOIR_ASSIGN_OR_RETURN(state, ParseServerState(bytes));
+  }
+  CHOIR_ASSIGN_OR_RETURN(std::vector<float> update,
+                         ServerStep(config, mean, engine::ContributionName(contribution), state));
+  if (state.empty()) return update;
+  const std::string bytes = SerializeServerState(state);
+  const Digest digest = Sha256Of(bytes);
+  CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
+  version.set_server_state_digest(std::string(AsText(digest)));
+  return update;
+}
+
 absl::Status CheckNew(const engine::Adapter& adapter) {
   const absl::Status finite = engine::CheckFinite(adapter);
   if (finite.ok()) return finite;
@@ -102,24 +149,26 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   CHOIR_ASSIGN_OR_RETURN(const Digest parent_adapter,
                          DigestFrom(parent.adapter_digest(), "adapter_digest"));
   CHOIR_ASSIGN_OR_RETURN(engine::Adapter adapter, ReadAdapterBlob(blobs, parent_adapter));
-  const v1::AggregationSpec& spec = input.config.aggregation();
-  CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<AggregationStrategy> strategy,
-                         MakeStrategy(spec.strategy()));
-  const uint64_t length = engine::CountFactors(adapter, strategy->Factors(parent.version()));
+  CHOIR_ASSIGN_OR_RETURN(const MergePlan plan, MergePlanOf(input.config.aggregation()));
+  const engine::Contribution contribution = plan.strategy->ContributionFor(parent.version());
+  const uint64_t length = engine::ContributionLength(adapter, contribution);
   const secagg::CodecParams codec = secagg::CodecOf(SessionTemplate(input.config, length));
 
   std::vector<const MergeInput::Cohort*> used;
   CHOIR_ASSIGN_OR_RETURN(const std::vector<CohortUpdate> updates,
                          ReadSums(input, codec, used, out));
-  CHOIR_RETURN_IF_ERROR(
-      strategy->Merge(updates, parent.version(), spec.server_learning_rate(), adapter));
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> mean,
+                         CombineCohorts(updates, length, plan.combine));
+  v1::AdapterVersion version;
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> update,
+                         StepServer(plan.optimizer, mean, contribution, parent, blobs, version));
+  CHOIR_RETURN_IF_ERROR(plan.strategy->Apply(update, parent.version(), adapter));
   CHOIR_RETURN_IF_ERROR(CheckNew(adapter));
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(adapter));
   const Digest digest = Sha256Of(bytes);
   CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
   CHOIR_ASSIGN_OR_RETURN(const secagg::ChainHead head, SignResults(input, digest, used, key, out));
 
-  v1::AdapterVersion version;
   version.set_federation_id(input.config.federation_id());
   version.set_run_id(input.config.run_id());
   version.set_version(parent.version() + 1);

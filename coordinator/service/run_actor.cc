@@ -14,7 +14,7 @@
 #include "base/status_macros.h"
 #include "coordinator/round/round_codec.h"
 #include "coordinator/service/run_plan.h"
-#include "engine/lora/factors.h"
+#include "engine/lora/contribution.h"
 #include "proto/trust/documents.h"
 #include "secure-agg/core/transcript.h"
 
@@ -84,7 +84,7 @@ absl::StatusOr<v1::CheckInResponse::Task> RunActor::GiveTask(const NodeId& node)
   task.set_adapter_bytes(version_.adapter_bytes());
   task.set_adapter_version(version_.version());
   task.set_trained_factors(
-      std::string(engine::TrainedFactorsName(strategy_->Factors(version_.version()))));
+      std::string(engine::ContributionName(strategy_->ContributionFor(version_.version()))));
   task.set_lease_id(it->second.lease_id);
   task.set_not_after_unix_s(absl::ToUnixSeconds(context_.clock.Now() + kTaskLife));
   v1::CheckInResponse::Task answer;
@@ -241,8 +241,9 @@ std::unique_ptr<trust::SessionVerifier> RunActor::Verifier() const {
 absl::StatusOr<std::unique_ptr<Session>> RunActor::OpenSession(const RoundState& state,
                                                                uint32_t cohort) {
   const absl::Time now = context_.clock.Now();
-  const engine::TrainedFactors factors = strategy_->Factors(version_.version());
-  secagg::SessionConfig config = SessionTemplate(config_, engine::CountFactors(shape_, factors));
+  const engine::Contribution contribution = strategy_->ContributionFor(version_.version());
+  secagg::SessionConfig config =
+      SessionTemplate(config_, engine::ContributionLength(shape_, contribution));
   context_.random.Fill(config.session_id);
   config.round = state.round;
   config.round_counter = context_.next_counter();
@@ -250,7 +251,7 @@ absl::StatusOr<std::unique_ptr<Session>> RunActor::OpenSession(const RoundState&
                          DigestFrom(config_.base_model_digest(), "base_model_digest"));
   CHOIR_ASSIGN_OR_RETURN(config.adapter_hash,
                          DigestFrom(version_.adapter_digest(), "adapter_digest"));
-  config.lora_digest = trust::WorkDigest(config_digest_, engine::TrainedFactorsName(factors));
+  config.lora_digest = trust::WorkDigest(config_digest_, engine::ContributionName(contribution));
   config.expires_at_ms = absl::ToUnixMillis(now + kSessionLife);
   const trust::SessionSigner signer(context_.federation.coordinator_key);
   CHOIR_RETURN_IF_ERROR(secagg::SignConfig(signer, config));
@@ -367,6 +368,7 @@ void RunActor::AfterRound(const RoundState& ended) {
   mean_train_loss_ = 0;
   trained_tokens_ = 0;
   contributors_ = 0;
+  left_out_.clear();
   std::error_code ignored;  // what stays takes room, no more
   std::filesystem::remove_all(RoundFolder(ended.round), ignored);
 }
@@ -502,12 +504,14 @@ absl::Status RunActor::OnMerged(const MergeDone& done) {
     record.result = result;
     batch.sessions.push_back(std::move(record));
   }
+  left_out_.clear();
   for (const auto& [session_id, why] : output.left_out) {
     CHOIR_ASSIGN_OR_RETURN(SessionRecord record, Stored(session_id));
     record.abort_reason = ReasonName(why);
     batch.sessions.push_back(std::move(record));
     Note(batch, fmt::format("cohort_left_out run={} round={} session={} status=\"{}\"",
                             config_.run_id(), round_.round, Short(session_id), why.ToString()));
+    left_out_.push_back(fmt::format("{}: {}", Short(session_id), std::string(why.message())));
   }
   mean_train_loss_ = output.mean_train_loss;
   trained_tokens_ = output.trained_tokens;

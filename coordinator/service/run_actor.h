@@ -155,6 +155,7 @@ class RunActor {
   double mean_train_loss_ = 0;
   uint64_t trained_tokens_ = 0;
   uint32_t contributors_ = 0;
+  std::vector<std::string> left_out_;
   absl::Duration last_round_;
 };
 

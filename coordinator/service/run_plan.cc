@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "coordinator/service/merge_plan.h"
 #include "engine/lora/gguf_adapter.h"
 #include "secure-agg/core/transcript.h"
 
@@ -121,14 +122,7 @@ absl::Status CheckCohort(const v1::AggregationSpec& spec, const v1::Manifest& ma
 }
 
 absl::Status FillAggregation(v1::AggregationSpec& spec, const v1::Manifest& manifest) {
-  if (spec.strategy().empty()) spec.set_strategy("alternating");
-  if (absl::Status found = MakeStrategy(spec.strategy()).status(); !found.ok()) {
-    return Invalid("aggregation.strategy", std::string(found.message()));
-  }
-  if (spec.server_learning_rate() == 0) spec.set_server_learning_rate(1.0f);
-  if (!std::isfinite(spec.server_learning_rate()) || spec.server_learning_rate() < 0) {
-    return Invalid("aggregation.server_learning_rate", "must be above zero");
-  }
+  CHOIR_RETURN_IF_ERROR(FillMergePlan(spec));
   if (spec.target_cohort() == 0) spec.set_target_cohort(spec.min_cohort());
   if (spec.max_cohort() == 0) {
     spec.set_max_cohort(std::max(spec.target_cohort(), secagg::kMaxCompleteGraph));
@@ -163,9 +157,11 @@ absl::Status CheckTraining(const v1::TrainingSpec& spec) {
   if (!std::isfinite(spec.learning_rate()) || spec.learning_rate() <= 0) {
     return Invalid("training.learning_rate", "must be a number above zero");
   }
-  for (const float value : {spec.weight_decay(), spec.max_gradient_norm()}) {
+  for (const float value : {spec.weight_decay(), spec.max_gradient_norm(), spec.proximal_mu()}) {
     if (!std::isfinite(value) || value < 0) {
-      return Invalid("training", "weight_decay and max_gradient_norm must be numbers from zero on");
+      return Invalid(
+          "training",
+          "weight_decay, max_gradient_norm and proximal_mu must be numbers from zero on");
     }
   }
   return absl::OkStatus();

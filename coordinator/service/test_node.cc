@@ -7,7 +7,7 @@
 #include "base/status_macros.h"
 #include "coordinator/service/run_plan.h"
 #include "coordinator/service/test_federation.h"
-#include "engine/lora/factors.h"
+#include "engine/lora/contribution.h"
 #include "proto/trust/documents.h"
 
 namespace choir::coordinator {
@@ -81,9 +81,9 @@ absl::StatusOr<bool> TestNode::Enter(NodeCalls& calls, absl::Time now) {
   CHOIR_ASSIGN_OR_RETURN(context.base_hash, DigestFrom(run_.base_model_digest(), "base"));
   CHOIR_ASSIGN_OR_RETURN(context.adapter_hash, DigestFrom(task_.adapter_digest(), "adapter"));
   context.lora_digest = trust::WorkDigest(run_digest_, task_.trained_factors());
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainedFactors factors,
-                         engine::ParseTrainedFactors(task_.trained_factors()));
-  context.delta_length = engine::CountFactors(TestAdapter(), factors);
+  CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
+                         engine::ParseContribution(task_.trained_factors()));
+  context.delta_length = engine::ContributionLength(TestAdapter(), contribution);
   context.last_round_counter = counter_;
   context.now = now;
   secagg::ClientPolicyOptions options;
@@ -158,9 +158,9 @@ absl::Status TestNode::Send(NodeCalls& calls, absl::StatusOr<secagg::Step> step)
 }
 
 absl::Status TestNode::Upload(NodeCalls& calls) {
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainedFactors factors,
-                         engine::ParseTrainedFactors(task_.trained_factors()));
-  std::vector<float> delta(engine::CountFactors(TestAdapter(), factors));
+  CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
+                         engine::ParseContribution(task_.trained_factors()));
+  std::vector<float> delta(engine::ContributionLength(TestAdapter(), contribution));
   for (size_t i = 0; i < delta.size(); ++i) delta[i] = Delta(number_, task_.adapter_version(), i);
   secagg::ClientValues values;
   values.delta = delta;

@@ -14,9 +14,7 @@ namespace choir::coordinator {
 // abandoned round does not skip a factor.
 class Alternating final : public AggregationStrategy {
  public:
-  [[nodiscard]] engine::TrainedFactors Factors(uint64_t parent) const override;
-  [[nodiscard]] absl::Status Merge(std::span<const CohortUpdate> cohorts, uint64_t parent,
-                                   float server_rate, engine::Adapter& adapter) const override;
+  [[nodiscard]] engine::Contribution ContributionFor(uint64_t parent) const override;
 };
 
 }  // namespace choir::coordinator

@@ -9,9 +9,7 @@ namespace choir::coordinator {
 // baseline: mean(B) mean(A) is not the mean of B A, off by the factors' covariance.
 class FedAvg final : public AggregationStrategy {
  public:
-  [[nodiscard]] engine::TrainedFactors Factors(uint64_t parent) const override;
-  [[nodiscard]] absl::Status Merge(std::span<const CohortUpdate> cohorts, uint64_t parent,
-                                   float server_rate, engine::Adapter& adapter) const override;
+  [[nodiscard]] engine::Contribution ContributionFor(uint64_t parent) const override;
 };
 
 }  // namespace choir::coordinator

@@ -12,42 +12,33 @@
 #include "absl/status/statusor.h"
 
 #include "engine/lora/adapter.h"
-#include "engine/lora/factors.h"
+#include "engine/lora/contribution.h"
 
-// How summed deltas become the next adapter. A strategy is handed sums and nothing else, so none
-// can be written that looks at a single device.
+// How summed deltas become the next adapter, in three steps: combine.h makes one update of the
+// cohorts' means, server_optimizer.h decides how far to follow it, and a strategy adds it to the
+// adapter. A strategy is handed sums and nothing else, so none can be written that looks at a
+// single device.
 namespace choir::coordinator {
-
-// What secure aggregation opened of one cohort.
-struct CohortUpdate {
-  // Sum of the weighted deltas over the sum of the weights: CountFactors() values.
-  std::vector<float> mean_delta;
-  double total_weight = 0;  // > 0
-};
 
 // Stateless: the same arguments give the same adapter.
 class AggregationStrategy {
  public:
   virtual ~AggregationStrategy() = default;
 
-  // Which factors nodes train and send in the round that starts from adapter version `parent`
-  // (0: the run's initial adapter). An abandoned round leaves the version, and so this, as it was.
-  [[nodiscard]] virtual engine::TrainedFactors Factors(uint64_t parent) const = 0;
+  // What nodes train and send in the round that starts from adapter version `parent` (0: the run's
+  // initial adapter). An abandoned round leaves the version, and so this, as it was.
+  [[nodiscard]] virtual engine::Contribution ContributionFor(uint64_t parent) const = 0;
 
-  // Moves `adapter`, version `parent`, to the next version, `server_rate` of the way.
-  // INVALID_ARGUMENT if an update has another length, no weight, or there is none.
-  [[nodiscard]] virtual absl::Status Merge(std::span<const CohortUpdate> cohorts, uint64_t parent,
-                                           float server_rate, engine::Adapter& adapter) const = 0;
+  // Moves `adapter`, version `parent`, to the next version by `update`, of the length that
+  // ContributionFor(parent) has. INVALID_ARGUMENT, and nothing changed, if it has another.
+  [[nodiscard]] virtual absl::Status Apply(std::span<const float> update, uint64_t parent,
+                                           engine::Adapter& adapter) const;
 };
 
 // NOT_FOUND lists the names that there are.
 absl::StatusOr<std::unique_ptr<AggregationStrategy>> MakeStrategy(std::string_view name);
 // In alphabetical order.
 std::vector<std::string> StrategyNames();
-
-// The mean over cohorts, each counting by its weight. INVALID_ARGUMENT as in Merge().
-absl::StatusOr<std::vector<float>> WeightedMean(std::span<const CohortUpdate> cohorts,
-                                                uint64_t length);
 
 }  // namespace choir::coordinator
 

@@ -1,14 +1,18 @@
 // The contract that every strategy of the table keeps, and what each promises beyond it.
 #include "coordinator/strategy/strategy.h"
 
-#include <limits>
+#include <algorithm>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "coordinator/strategy/combine.h"
+#include "coordinator/strategy/server_optimizer.h"
+
 namespace choir::coordinator {
 namespace {
 
+using engine::Contribution;
 using engine::TrainedFactors;
 
 // Two pairs of unlike shapes: (out 3, in 2, rank 1) and (out 2, in 2, rank 2).
@@ -31,85 +35,117 @@ class StrategyContractTest : public testing::TestWithParam<std::string> {
  protected:
   StrategyContractTest() : strategy_(MakeStrategy(GetParam()).value()) {}
   uint64_t Length(uint64_t parent) const {
-    return engine::CountFactors(SmallAdapter(), strategy_->Factors(parent));
-  }
-  // The trained factors after a merge.
-  std::vector<float> Merged(std::span<const CohortUpdate> cohorts, uint64_t parent,
-                            float rate) const {
-    engine::Adapter adapter = SmallAdapter();
-    const absl::Status status = strategy_->Merge(cohorts, parent, rate, adapter);
-    EXPECT_TRUE(status.ok()) << status;
-    return engine::FlattenFactors(adapter, strategy_->Factors(parent));
+    return engine::ContributionLength(SmallAdapter(), strategy_->ContributionFor(parent));
   }
   std::unique_ptr<AggregationStrategy> strategy_;
 };
 
-TEST_P(StrategyContractTest, AddsTheMeanTimesTheRate) {
+// Sums in, adapter out: what three nodes of different weights trained, merged from two cohorts'
+// means, is the plain weighted mean of their adapters, where they send what they trained.
+TEST_P(StrategyContractTest, MergeEqualsThePlainMeanOfTheNodesAdapters) {
+  constexpr double kWeights[] = {1.0, 0.5, 0.25};
   for (const uint64_t parent : {0u, 1u, 2u}) {
-    const std::vector<float> start =
-        engine::FlattenFactors(SmallAdapter(), strategy_->Factors(parent));
-    const std::vector<CohortUpdate> one = {{Ramp(Length(parent), 2.0f), 3.0}};
-    const std::vector<float> got = Merged(one, parent, 0.5f);
-    for (size_t i = 0; i < got.size(); ++i) {
-      EXPECT_EQ(got[i], start[i] + static_cast<float>(i + 1)) << i;
+    const Contribution contribution = strategy_->ContributionFor(parent);
+    const std::vector<float> start = engine::ContributionOf(SmallAdapter(), contribution);
+    std::vector<std::vector<float>> deltas;
+    for (const float factor : {0.5f, -2.0f, 3.0f}) deltas.push_back(Ramp(start.size(), factor));
+    CohortUpdate pair{std::vector<float>(start.size()), 1.5};
+    std::vector<double> wanted(start.size());
+    for (size_t i = 0; i < start.size(); ++i) {
+      pair.mean_delta[i] = static_cast<float>(
+          (kWeights[0] * double{deltas[0][i]} + kWeights[1] * double{deltas[1][i]}) / 1.5);
+      double sum = 0;
+      for (size_t k = 0; k < 3; ++k) sum += kWeights[k] * (double{start[i]} + double{deltas[k][i]});
+      wanted[i] = sum / 1.75;
     }
+    const std::vector<CohortUpdate> cohorts = {pair, {deltas[2], 0.25}};
+    const auto mean = CombineCohorts(cohorts, start.size(), {});
+    ASSERT_TRUE(mean.ok()) << mean.status();
+    engine::Adapter adapter = SmallAdapter();
+    ASSERT_TRUE(strategy_->Apply(*mean, parent, adapter).ok());
+    const std::vector<float> got = engine::ContributionOf(adapter, contribution);
+    // Two roundings to f32 of numbers below 32.
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(double{got[i]}, wanted[i], 1e-5) << i;
   }
 }
 
-TEST_P(StrategyContractTest, LeavesUntrainedFactorsAlone) {
+TEST_P(StrategyContractTest, EveryServerOptimizerGoesWithIt) {
+  for (const char* name : {"plain", "momentum", "fedadagrad", "fedyogi", "fedadam"}) {
+    ServerOptimizerConfig config;
+    config.kind = ParseServerOptimizer(name).value();
+    ServerState state;
+    engine::Adapter adapter = SmallAdapter();
+    for (uint64_t parent = 0; parent < 4; ++parent) {
+      const Contribution contribution = strategy_->ContributionFor(parent);
+      const auto update = ServerStep(config, Ramp(Length(parent), 0.01f),
+                                     engine::ContributionName(contribution), state);
+      ASSERT_TRUE(update.ok()) << name << ": " << update.status();
+      ASSERT_TRUE(strategy_->Apply(*update, parent, adapter).ok());
+    }
+    EXPECT_NE(engine::Flatten(adapter), engine::Flatten(SmallAdapter())) << name;
+  }
+}
+
+TEST_P(StrategyContractTest, LeavesWhatNobodySentAlone) {
   for (const uint64_t parent : {0u, 1u}) {
     engine::Adapter adapter = SmallAdapter();
-    const std::vector<CohortUpdate> one = {{Ramp(Length(parent), 1.0f), 1.0}};
-    ASSERT_TRUE(strategy_->Merge(one, parent, 1.0f, adapter).ok());
-    const TrainedFactors factors = strategy_->Factors(parent);
+    ASSERT_TRUE(strategy_->Apply(Ramp(Length(parent), 1.0f), parent, adapter).ok());
+    const Contribution sent = strategy_->ContributionFor(parent);
     for (size_t i = 0; i < adapter.pairs.size(); ++i) {
       const bool a_same = adapter.pairs[i].a == SmallAdapter().pairs[i].a;
       const bool b_same = adapter.pairs[i].b == SmallAdapter().pairs[i].b;
-      EXPECT_EQ(a_same, factors == TrainedFactors::kB);
-      EXPECT_EQ(b_same, factors == TrainedFactors::kA);
+      EXPECT_EQ(a_same, sent == Contribution::kB);
+      EXPECT_EQ(b_same, sent == Contribution::kA || sent == Contribution::kSharedA);
     }
   }
 }
 
-TEST_P(StrategyContractTest, CohortsCountByTheirWeight) {
-  const std::vector<CohortUpdate> two = {{Ramp(Length(0), 1.0f), 1.0},
-                                         {Ramp(Length(0), 5.0f), 3.0}};
-  const std::vector<CohortUpdate> mean = {{Ramp(Length(0), 4.0f), 4.0}};
-  EXPECT_EQ(Merged(two, 0, 1.0f), Merged(mean, 0, 1.0f));
-}
-
-TEST_P(StrategyContractTest, RefusesWrongLengthNoWeightAndNothing) {
+TEST_P(StrategyContractTest, RefusesAnUpdateOfAnotherLength) {
   engine::Adapter adapter = SmallAdapter();
-  const auto code = [&](std::vector<CohortUpdate> cohorts) {
-    return strategy_->Merge(cohorts, 0, 1.0f, adapter).code();
-  };
-  EXPECT_EQ(code({}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code({{Ramp(Length(0) - 1, 1), 1.0}}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code({{Ramp(Length(0), 1), 0.0}}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code({{Ramp(Length(0), 1), std::numeric_limits<double>::infinity()}}),
+  EXPECT_EQ(strategy_->Apply(Ramp(Length(0) - 1, 1), 0, adapter).code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(engine::FlattenFactors(adapter, TrainedFactors::kBoth),
-            engine::FlattenFactors(SmallAdapter(), TrainedFactors::kBoth));
+  EXPECT_EQ(engine::Flatten(adapter), engine::Flatten(SmallAdapter()));
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, StrategyContractTest, testing::ValuesIn(StrategyNames()),
-                         [](const auto& entry) { return entry.param; });
+                         [](const auto& entry) {
+                           std::string name = entry.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(StrategyTableTest, UnknownNameListsTheKnown) {
   const absl::Status status = MakeStrategy("fedsgd").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("alternating, fedavg"));
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("alternating, fedavg, ffa"));
 }
 
 TEST(AlternatingTest, TrainsBFromEvenVersionsSoThatBIsFirst) {
   const auto strategy = MakeStrategy("alternating").value();
-  EXPECT_EQ(strategy->Factors(0), TrainedFactors::kB);
-  EXPECT_EQ(strategy->Factors(1), TrainedFactors::kA);
-  EXPECT_EQ(strategy->Factors(2), TrainedFactors::kB);
+  EXPECT_EQ(strategy->ContributionFor(0), Contribution::kB);
+  EXPECT_EQ(strategy->ContributionFor(1), Contribution::kA);
+  EXPECT_EQ(strategy->ContributionFor(2), Contribution::kB);
 }
 
 TEST(FedAvgTest, TrainsBoth) {
-  EXPECT_EQ(MakeStrategy("fedavg").value()->Factors(1), TrainedFactors::kBoth);
+  EXPECT_EQ(MakeStrategy("fedavg").value()->ContributionFor(1), Contribution::kBoth);
+}
+
+// So the mean of the products is the product of the means.
+TEST(FfaTest, TrainsBInEveryRound) {
+  const auto strategy = MakeStrategy("ffa").value();
+  for (const uint64_t parent : {0u, 1u, 7u}) {
+    EXPECT_EQ(strategy->ContributionFor(parent), Contribution::kB);
+  }
+}
+
+TEST(ShareATest, BOfThePublishedAdapterStaysAsItStarted) {
+  const auto strategy = MakeStrategy("share-a").value();
+  EXPECT_EQ(engine::TrainedBy(strategy->ContributionFor(3)), TrainedFactors::kBoth);
+  engine::Adapter adapter = SmallAdapter();
+  ASSERT_TRUE(strategy->Apply(Ramp(6, 1), 0, adapter).ok());
+  EXPECT_EQ(engine::FlattenFactors(adapter, TrainedFactors::kB),
+            engine::FlattenFactors(SmallAdapter(), TrainedFactors::kB));
 }
 
 }  // namespace

@@ -50,6 +50,16 @@ Digest TrainConfig::ContentDigest() const {
     add(lora_dropout);
     hash.UpdateU64(dropout_seed);
   }
+  if (proximal_mu > 0) {
+    hash.Update(std::string_view("proximal"));
+    add(proximal_mu);
+  }
+  if (!window.IsAll()) {
+    hash.Update(std::string_view("window"));
+    for (const int64_t value : {window.first, window.count, window.of}) {
+      hash.UpdateU64(static_cast<uint64_t>(value));
+    }
+  }
   return hash.Finish();
 }
 
@@ -73,6 +83,13 @@ absl::Status ValidateTrainConfig(const TrainConfig& config) {
   CHOIR_RETURN_IF_ERROR(CheckRange("a largest gradient norm", config.max_gradient_norm, 0, 1e30));
   static_assert(static_cast<double>(kMaxLoraDropout) == kMaxDropout);
   CHOIR_RETURN_IF_ERROR(CheckRange("LoRA dropout", config.lora_dropout, 0, kMaxDropout));
+  CHOIR_RETURN_IF_ERROR(CheckRange("a proximal mu", config.proximal_mu, 0, 1e6));
+  const ComponentWindow& window = config.window;
+  if (window.count < 0 || (window.count > 0 && (window.first < 0 || window.first >= window.of))) {
+    return absl::InvalidArgumentError(
+        fmt::format("a window of {} components from {} on does not lie in {}", window.count,
+                    window.first, window.of));
+  }
   return ValidateSchedule(config.schedule);
 }
 

@@ -21,6 +21,20 @@ struct AdamWConfig {
   double weight_decay = 0;
 };
 
+// The components of a LoRA (rows of A with columns of B) that are trained: `count` of `of` from
+// `first` on, past the last one again from 0. A module of lower rank has those of its own that lie
+// in the window.
+struct ComponentWindow {
+  int64_t first = 0;
+  int64_t count = 0;  // 0: all
+  int64_t of = 0;
+
+  [[nodiscard]] bool IsAll() const { return count == 0 || count >= of; }
+  [[nodiscard]] bool Contains(int64_t component) const {
+    return IsAll() || (component - first + of) % of < count;
+  }
+};
+
 // How to train. Every field changes the result, except `compute` on another device and
 // `checkpoint_blocks`, which trades time for memory.
 struct TrainConfig {
@@ -36,6 +50,9 @@ struct TrainConfig {
   AdamWConfig adamw{};
   // The step's gradient is scaled down to this L2 norm; 0: never.
   double max_gradient_norm = 0;
+  // FedProx: mu/2 |w - w_start|^2 is added to the loss; 0: not.
+  double proximal_mu = 0;
+  ComponentWindow window{};
   TrainedFactors factors = TrainedFactors::kBoth;
   // Share of the elements of each adapter's input that a micro-batch leaves out; 0: none. Masks are
   // a function of the seed and the number of the micro-batch.

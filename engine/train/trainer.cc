@@ -75,6 +75,7 @@ Trainer::Trainer(const Parts& parts, const TrainConfig& config, TrainingData dat
       config_(config),
       adapter_(parts.start),
       device_adapter_(std::move(device_adapter)),
+      local_terms_(device_adapter_.layout(), config, Flatten(parts.start)),
       packer_(std::move(data.packer)),
       position_(packer_.state()),
       batches_(static_cast<size_t>(config.micro_batches)) {
@@ -178,8 +179,10 @@ absl::StatusOr<Trainer::StepResult> Trainer::RunStep(const TrainHooks& hooks) {
     result.epoch = batch.epoch;
   }
   CHOIR_RETURN_IF_ERROR(RunMicroBatches(hooks, result));
+  CHOIR_RETURN_IF_ERROR(local_terms_.BeforeUpdate(device_adapter_));
   CHOIR_ASSIGN_OR_RETURN(const float gradient_scale, ClipScale(result));
   CHOIR_RETURN_IF_ERROR(Update(step_ + 1, gradient_scale));
+  CHOIR_RETURN_IF_ERROR(local_terms_.AfterUpdate(device_adapter_));
   ++step_;
   position_ = packer_.state();
   totals_.nll += result.nll;

@@ -22,6 +22,7 @@
 #include "engine/model/model.h"
 #include "engine/model/optimizer_graph.h"
 #include "engine/model/train_graph.h"
+#include "engine/train/local_terms.h"
 #include "engine/train/train_config.h"
 #include "engine/train/train_state.h"
 #include "engine/train/training_data.h"
@@ -142,6 +143,7 @@ class Trainer {
   TrainIdentity identity_;
   Adapter adapter_;  // shapes, names and alpha; its values are those of the start
   DeviceAdapter device_adapter_;
+  LocalTerms local_terms_;
   Programs programs_;
   Packer packer_;
   PackerState position_;  // before the step that is under way

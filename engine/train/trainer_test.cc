@@ -205,6 +205,72 @@ TEST_F(TrainerTest, SplittingABatchDoesNotChangeItsGradient) {
   EXPECT_LE(worst, 1e-5 * largest);  // another order of f32 sums
 }
 
+double DistanceFrom(const Adapter& x, const Adapter& y) {
+  double squared = 0;
+  for (const float d : Flatten(*Subtract(x, y))) squared += double{d} * double{d};
+  return std::sqrt(squared);
+}
+
+TEST_F(TrainerTest, ProximalTermIsItsFormulaInTheFirstStepsThatItMatters) {
+  // Without weight decay and clipping, at the start the term is zero and the first step the same;
+  // in the second the gradient is the loss's plus mu (w - w_start).
+  TrainConfig config = Config();
+  config.steps = 1;
+  config.max_gradient_norm = 0;
+  const auto plain = Make(config, Documents(10));
+  ASSERT_TRUE(RunFor(*plain, 100, "").ok());
+  config.proximal_mu = 3;
+  const auto near = Make(config, Documents(10));
+  ASSERT_TRUE(RunFor(*near, 100, "").ok());
+  EXPECT_EQ(StateOf(*near).parameters, StateOf(*plain).parameters);
+}
+
+TEST_F(TrainerTest, ProximalTermHoldsTheAdapterNearItsStart) {
+  TrainConfig config = Config();
+  config.steps = 20;
+  config.max_gradient_norm = 0;
+  double last = 1e30;
+  for (const double mu : {0.0, 1.0, 100.0}) {
+    config.proximal_mu = mu;
+    const auto trainer = Make(config, Documents(10));
+    ASSERT_TRUE(RunFor(*trainer, 100, "").ok());
+    const double distance = DistanceFrom(*trainer->CurrentAdapter(), start_);
+    EXPECT_GT(distance, 0) << mu;
+    EXPECT_LT(distance, last) << mu;
+    last = distance;
+  }
+}
+
+TEST_F(TrainerTest, OnlyTheWindowsComponentsMove) {
+  TrainConfig config = Config();
+  config.window = {.first = 1, .count = 1, .of = 2};
+  const auto trainer = Make(config, Documents(10));
+  ASSERT_TRUE(RunFor(*trainer, 100, "").ok());
+  const Adapter trained = *trainer->CurrentAdapter();
+  bool moved = false;
+  for (size_t p = 0; p < trained.pairs.size(); ++p) {
+    const LoraPair& now = trained.pairs[p];
+    const LoraPair& then = start_.pairs[p];
+    for (int64_t i = 0; i < now.cols; ++i) {
+      EXPECT_EQ(now.a[static_cast<size_t>(i)], then.a[static_cast<size_t>(i)]);
+    }
+    for (int64_t i = 0; i < now.rows; ++i) {
+      EXPECT_EQ(now.b[static_cast<size_t>(2 * i)], then.b[static_cast<size_t>(2 * i)]);
+      moved = moved || now.b[static_cast<size_t>(2 * i + 1)] != 0.0f;
+    }
+  }
+  EXPECT_TRUE(moved);
+}
+
+TEST(ComponentWindowTest, GoesOnFromTheFirstPastTheLast) {
+  const ComponentWindow window{.first = 3, .count = 2, .of = 4};
+  EXPECT_TRUE(window.Contains(3));
+  EXPECT_TRUE(window.Contains(0));
+  EXPECT_FALSE(window.Contains(1));
+  EXPECT_FALSE(window.Contains(2));
+  EXPECT_TRUE(ComponentWindow{}.Contains(7));
+}
+
 TEST_F(TrainerTest, OnlyTheTrainedFactorsMove) {
   TrainConfig config = Config();
   config.factors = TrainedFactors::kB;

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "node/task/blob_fetcher.h"
+#include "node/task/personal_adapter.h"
 #include "node/task/task_check.h"
 
 namespace choir::node {
@@ -70,6 +71,8 @@ absl::StatusOr<AdapterChain> AdapterLibrary::Sync(CoordinatorClient& client,
   CHOIR_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
   CHOIR_RETURN_IF_ERROR(FetchBlobToFile(client, digest, newest.adapter_bytes(), LatestPath(run_id),
                                         [](uint64_t, uint64_t) {}));
+  // Before the chain: a crash between the two does both again.
+  CHOIR_RETURN_IF_ERROR(PersonalAdapter(folder_, run_id).TakeCommonPart(LatestPath(run_id)));
   CHOIR_RETURN_IF_ERROR(AtomicWriteSecretFile(folder + "/chain.pb", listed.SerializeAsString()));
   return chain;
 }

@@ -18,6 +18,7 @@
 #include "node/task/adapter_library.h"
 #include "node/task/blob_fetcher.h"
 #include "node/task/ledger.h"
+#include "node/task/personal_adapter.h"
 #include "node/task/round_counter.h"
 #include "node/task/session_driver.h"
 #include "node/worker/worker_process.h"
@@ -156,7 +157,11 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   job.model_path = *model;
   job.adapter_path = work_.AdapterPath();
   job.data_folder = parts_.policy.data_folder;
-  job.trained_factors = task_.task.trained_factors();
+  job.contribution = task_.task.trained_factors();
+  if (task_.contribution == engine::Contribution::kSharedA) {
+    const PersonalAdapter personal(parts_.home.Adapters(), task_.config.run_id());
+    if (personal.Exists()) job.personal_path = personal.path();
+  }
   job.local_steps = training.local_steps();
   job.local_epochs = training.local_epochs();
   job.learning_rate = training.learning_rate();
@@ -166,6 +171,7 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   job.max_gradient_norm = training.max_gradient_norm();
   job.lora_dropout = static_cast<double>(task_.config.lora().dropout());
   job.dropout_seed = DropoutSeed(task_, parts_.identity.node_id());
+  job.proximal_mu = double{training.proximal_mu()};
   job.packing = training.packing().empty() ? "packed" : training.packing();
   job.train_on = training.train_on().empty() ? "all" : training.train_on();
   job.compute = training.compute().empty() ? "auto" : training.compute();
@@ -291,7 +297,7 @@ absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
   context.base_hash = task_.base_model_digest;
   context.adapter_hash = task_.adapter_digest;
   context.lora_digest = trust::WorkDigest(task_.run_config_digest, task_.task.trained_factors());
-  context.delta_length = engine::CountFactors(adapter, task_.factors);
+  context.delta_length = engine::ContributionLength(adapter, task_.contribution);
   CHOIR_ASSIGN_OR_RETURN(context.last_round_counter, ReadRoundCounter(parts_.home.RoundCounter()));
   context.now = parts_.clock.Now();
   SecretBytes<32> seed;
@@ -353,6 +359,11 @@ absl::Status RoundRunner::Settle(const std::string& session_hex, const SessionOu
   absl::Status status = outcome.ended;
   if (outcome.in_the_sum) status = AwaitResult();
   if (absl::IsCancelled(status) && !secagg::ReasonOf(status).has_value()) return status;
+  if (task_.contribution == engine::Contribution::kSharedA) {
+    const PersonalAdapter personal(parts_.home.Adapters(), task_.config.run_id());
+    CHOIR_RETURN_IF_ERROR(personal.Keep(work_.AdapterPath(), TrainedAdapterPath(work_.JobPath())));
+    CHOIR_FAILPOINT("node-personal-kept");
+  }
   CHOIR_ASSIGN_OR_RETURN(const bool noted, LedgerHasSession(parts_.home.Ledger(), session_hex));
   if (!noted) {
     const LedgerEntry entry{.time = parts_.clock.Now(),

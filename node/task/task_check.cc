@@ -80,7 +80,8 @@ absl::Status CheckRanges(const CheckedTask& checked) {
   }
   if (!(training.learning_rate() > 0) || !std::isfinite(training.learning_rate()) ||
       !IsFiniteFromZero(training.weight_decay()) ||
-      !IsFiniteFromZero(training.max_gradient_norm())) {
+      !IsFiniteFromZero(training.max_gradient_norm()) ||
+      !IsFiniteFromZero(training.proximal_mu())) {
     return absl::InvalidArgumentError("the task's training settings are out of range");
   }
   const float dropout = checked.config.lora().dropout();
@@ -121,8 +122,8 @@ absl::StatusOr<CheckedTask> CheckTask(const v1::CheckInResponse::Task& offer,
                          DigestField(checked.config.base_model_digest(), "base model"));
   CHOIR_ASSIGN_OR_RETURN(checked.adapter_digest,
                          DigestField(checked.task.adapter_digest(), "adapter"));
-  CHOIR_ASSIGN_OR_RETURN(checked.factors,
-                         engine::ParseTrainedFactors(checked.task.trained_factors()));
+  CHOIR_ASSIGN_OR_RETURN(checked.contribution,
+                         engine::ParseContribution(checked.task.trained_factors()));
   return checked;
 }
 

@@ -13,7 +13,7 @@
 #include "choir/v1/node.pb.h"
 #include "choir/v1/run.pb.h"
 #include "engine/lora/adapter.h"
-#include "engine/lora/factors.h"
+#include "engine/lora/contribution.h"
 #include "secure-agg/core/messages.h"
 
 namespace choir::node {
@@ -29,7 +29,7 @@ struct CheckedTask {
   Digest run_config_digest{};
   Digest base_model_digest{};
   Digest adapter_digest{};
-  engine::TrainedFactors factors = engine::TrainedFactors::kBoth;
+  engine::Contribution contribution = engine::Contribution::kBoth;
 };
 
 // Opens the three signed documents with the manifest's coordinator key and checks that they speak

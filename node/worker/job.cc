@@ -44,7 +44,8 @@ Job JobFrom(const nlohmann::json& json) {
   json.at("model").get_to(job.model_path);
   json.at("adapter").get_to(job.adapter_path);
   json.at("data").get_to(job.data_folder);
-  json.at("trained_factors").get_to(job.trained_factors);
+  json.at("contribution").get_to(job.contribution);
+  json.at("personal").get_to(job.personal_path);
   json.at("local_steps").get_to(job.local_steps);
   json.at("local_epochs").get_to(job.local_epochs);
   json.at("learning_rate").get_to(job.learning_rate);
@@ -54,6 +55,7 @@ Job JobFrom(const nlohmann::json& json) {
   json.at("max_gradient_norm").get_to(job.max_gradient_norm);
   json.at("lora_dropout").get_to(job.lora_dropout);
   json.at("dropout_seed").get_to(job.dropout_seed);
+  json.at("proximal_mu").get_to(job.proximal_mu);
   json.at("packing").get_to(job.packing);
   json.at("train_on").get_to(job.train_on);
   json.at("compute").get_to(job.compute);
@@ -87,11 +89,16 @@ JobProgress ProgressFrom(const nlohmann::json& json) {
 
 }  // namespace
 
+std::string TrainedAdapterPath(const std::string& folder) {
+  return folder + "/trained.gguf";
+}
+
 absl::Status WriteJob(const std::string& folder, const Job& job) {
   const nlohmann::json json = {{"model", job.model_path},
                                {"adapter", job.adapter_path},
                                {"data", job.data_folder},
-                               {"trained_factors", job.trained_factors},
+                               {"contribution", job.contribution},
+                               {"personal", job.personal_path},
                                {"local_steps", job.local_steps},
                                {"local_epochs", job.local_epochs},
                                {"learning_rate", job.learning_rate},
@@ -101,6 +108,7 @@ absl::Status WriteJob(const std::string& folder, const Job& job) {
                                {"max_gradient_norm", job.max_gradient_norm},
                                {"lora_dropout", job.lora_dropout},
                                {"dropout_seed", job.dropout_seed},
+                               {"proximal_mu", job.proximal_mu},
                                {"packing", job.packing},
                                {"train_on", job.train_on},
                                {"compute", job.compute},

@@ -17,7 +17,9 @@ struct Job {
   std::string model_path;
   std::string adapter_path;
   std::string data_folder;
-  std::string trained_factors;  // "both", "a", "b"
+  std::string contribution;  // what is trained and sent (engine/lora/contribution.h)
+  // Where B is this node's own: the adapter that has it. Empty: B is the common one.
+  std::string personal_path;
   // As in the run's TrainingSpec.
   uint32_t local_steps = 0;
   uint32_t local_epochs = 0;
@@ -28,6 +30,7 @@ struct Job {
   double max_gradient_norm = 0;
   double lora_dropout = 0;
   uint64_t dropout_seed = 0;
+  double proximal_mu = 0;
   std::string packing;   // "packed", "windows"
   std::string train_on;  // "all", "completion"
   std::string compute;   // "auto", "f32", "bf16"
@@ -58,6 +61,8 @@ struct JobProgress {
 };
 
 absl::Status WriteJob(const std::string& folder, const Job& job);
+// Where the worker leaves the whole adapter as trained, if a part of it stays on this device.
+std::string TrainedAdapterPath(const std::string& folder);
 absl::StatusOr<Job> ReadJob(const std::string& folder);
 
 // Writes delta.f32 (little-endian) and then result.json, each durably: a result means that both are

@@ -13,10 +13,11 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "engine/backend/registry.h"
 #include "engine/chat/chat_template.h"
-#include "engine/lora/factors.h"
+#include "engine/lora/contribution.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/model/device_model.h"
 #include "engine/model/model.h"
@@ -65,7 +66,10 @@ absl::StatusOr<engine::TrainConfig> TrainConfigOf(const Job& job) {
   config.max_gradient_norm = job.max_gradient_norm;
   config.lora_dropout = job.lora_dropout;
   config.dropout_seed = job.dropout_seed;
-  CHOIR_ASSIGN_OR_RETURN(config.factors, engine::ParseTrainedFactors(job.trained_factors));
+  config.proximal_mu = job.proximal_mu;
+  CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
+                         engine::ParseContribution(job.contribution));
+  config.factors = engine::TrainedBy(contribution);
   CHOIR_ASSIGN_OR_RETURN(config.compute, ParseCompute(job.compute));
   return config;
 }
@@ -108,8 +112,23 @@ absl::Status Resume(engine::Trainer& trainer, const std::string& checkpoint) {
   return trainer.Restore(*state);
 }
 
+// The adapter to start from: the version's, with this node's own B where it has one.
+absl::StatusOr<engine::Adapter> StartOf(const Job& job) {
+  CHOIR_ASSIGN_OR_RETURN(engine::Adapter start, engine::ReadGgufAdapter(job.adapter_path));
+  if (job.personal_path.empty()) return start;
+  const absl::StatusOr<engine::Adapter> personal = engine::ReadGgufAdapter(job.personal_path);
+  if (!personal.ok() || !engine::SameShape(start, *personal)) {
+    return absl::DataLossError(
+        fmt::format("{} is not this run's personal adapter{}{}; remove it to begin a new one",
+                    job.personal_path, personal.ok() ? "" : ": ",
+                    personal.ok() ? "" : std::string(personal.status().message())));
+  }
+  for (size_t i = 0; i < start.pairs.size(); ++i) start.pairs[i].b = personal->pairs[i].b;
+  return start;
+}
+
 absl::Status Finish(const std::string& folder, const engine::Trainer& trainer,
-                    const engine::Adapter& start, engine::TrainedFactors factors,
+                    const engine::Adapter& start, engine::Contribution contribution,
                     uint64_t documents) {
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter trained, trainer.CurrentAdapter());
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter delta, engine::Subtract(trained, start));
@@ -119,7 +138,11 @@ absl::Status Finish(const std::string& folder, const engine::Trainer& trainer,
                          .loss_sum = metrics.mean_loss * static_cast<double>(metrics.tokens),
                          .steps = static_cast<uint64_t>(metrics.steps),
                          .mean_loss = metrics.mean_loss};
-  return WriteJobResult(folder, result, engine::FlattenFactors(delta, factors));
+  if (contribution == engine::Contribution::kSharedA) {
+    CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(trained));
+    CHOIR_RETURN_IF_ERROR(AtomicWriteSecretFile(TrainedAdapterPath(folder), bytes));
+  }
+  return WriteJobResult(folder, result, engine::ContributionOf(delta, contribution));
 }
 
 void PrintProgress(const engine::StepReport& report) {
@@ -136,7 +159,7 @@ absl::Status Train(const std::string& folder) {
   CHOIR_ASSIGN_OR_RETURN(const Job job, ReadJob(folder));
   ::setpriority(PRIO_PROCESS, 0, job.niceness);
   CHOIR_ASSIGN_OR_RETURN(const engine::Model model, engine::Model::Open(job.model_path));
-  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, engine::ReadGgufAdapter(job.adapter_path));
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, StartOf(job));
   CHOIR_RETURN_IF_ERROR(engine::CheckAdapterFits(start, model.LoraTargets()));
   CHOIR_ASSIGN_OR_RETURN(engine::TrainConfig config, TrainConfigOf(job));
   config.compute = engine::ChooseCompute(config.compute, model.spec());
@@ -158,7 +181,9 @@ absl::Status Train(const std::string& folder) {
   const engine::TrainHooks hooks{.on_step = &PrintProgress,
                                  .should_stop = [] { return stop_requested != 0; }};
   CHOIR_RETURN_IF_ERROR(trainer->Run(hooks, {checkpoint, kCheckpointEverySteps}, SystemClock()));
-  return Finish(folder, *trainer, start, config.factors, documents);
+  CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
+                         engine::ParseContribution(job.contribution));
+  return Finish(folder, *trainer, start, contribution, documents);
 }
 
 }  // namespace

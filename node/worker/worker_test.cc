@@ -14,7 +14,7 @@ Job SomeJob() {
   job.model_path = "m.gguf";
   job.adapter_path = "a.gguf";
   job.data_folder = "d";
-  job.trained_factors = "b";
+  job.contribution = "b";
   job.local_steps = 3;
   job.learning_rate = 0.5;
   job.packing = "windows";
@@ -31,7 +31,7 @@ TEST(JobTest, RoundTrips) {
   ASSERT_TRUE(WriteJob(dir.path() + "/job", SomeJob()).ok());
   const absl::StatusOr<Job> job = ReadJob(dir.path() + "/job");
   ASSERT_TRUE(job.ok()) << job.status();
-  EXPECT_EQ(job->trained_factors, "b");
+  EXPECT_EQ(job->contribution, "b");
   EXPECT_EQ(job->learning_rate, 0.5);
   EXPECT_EQ(job->seed, UINT64_MAX);
   EXPECT_EQ(job->skip_micro_batches, 7u);

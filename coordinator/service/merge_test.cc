@@ -1,0 +1,143 @@
+// What a merge makes of cohorts' sums, good and bad, without rounds around it.
+#include "coordinator/service/merge.h"
+
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "coordinator/service/run_plan.h"
+#include "coordinator/service/test_federation.h"
+#include "proto/trust/documents.h"
+#include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/codec.h"
+#include "tests/support/temp_dir.h"
+
+namespace choir::coordinator {
+namespace {
+
+using testing::ElementsAre;
+
+class MergeTest : public testing::Test {
+ protected:
+  MergeTest() : federation_(dir_.path() + "/data", now_) {
+    blobs_ = OpenDirectoryBlobStore(dir_.path() + "/blobs", 1 << 30).value();
+    manifest_.set_federation_id(std::string(32, 'f'));
+    config_ = CompleteRunConfig(TestRun(*blobs_, "fedavg", 1), manifest_, *blobs_, now_).value();
+  }
+
+  // A cohort of four whose nodes' values are all `value`, each encoded with this clip norm.
+  MergeInput::Cohort Cohort(const std::string& id, float value, double clip_norm = 100) {
+    secagg::CodecParams codec = secagg::CodecOf(SessionTemplate(config_, config_.num_values()));
+    codec.clip_norm = clip_norm;
+    const std::vector<float> delta(config_.num_values(), value);
+    secagg::ClientValues values;
+    values.delta = delta;
+    values.examples = 1;
+    std::vector<uint8_t> sum;
+    for (uint8_t node = 0; node < 4; ++node) {
+      std::array<uint8_t, 32> seed{};
+      seed[0] = node;
+      Add(secagg::EncodeValues(codec, values, SecretBytes<32>(seed)).value(), sum);
+    }
+    MergeInput::Cohort cohort;
+    cohort.session_id = id;
+    cohort.sum_path = dir_.path() + "/" + id;
+    EXPECT_TRUE(AtomicWriteFile(cohort.sum_path, AsChars(sum)).ok());
+    cohort.result.federation_id = config_.federation_id();
+    cohort.result.run_id = config_.run_id();
+    cohort.result.round = 1;
+    cohort.result.session_id.fill(static_cast<uint8_t>(id[0]));
+    cohort.result.sum_hash = Sha256Of(std::span<const uint8_t>(sum));
+    cohort.result.contributors = {std::string(32, 'a'), std::string(32, 'b'), std::string(32, 'c'),
+                                  std::string(32, 'd')};
+    return cohort;
+  }
+  // sum += words, mod 2^32.
+  static void Add(const std::vector<uint8_t>& words, std::vector<uint8_t>& sum) {
+    if (sum.empty()) sum.resize(words.size());
+    for (size_t i = 0; i < words.size(); i += 4) {
+      uint32_t total = 0;
+      for (size_t k = 4; k-- > 0;) total = total << 8 | sum[i + k];
+      uint32_t more = 0;
+      for (size_t k = 4; k-- > 0;) more = more << 8 | words[i + k];
+      total += more;
+      for (size_t k = 0; k < 4; ++k) sum[i + k] = static_cast<uint8_t>(total >> (8 * k));
+    }
+  }
+
+  absl::StatusOr<MergeOutput> Merge(std::vector<MergeInput::Cohort> cohorts) {
+    v1::AdapterVersion parent;
+    parent.set_run_id(config_.run_id());
+    parent.set_adapter_digest(config_.initial_adapter_digest());
+    MergeInput input{config_,
+                     trust::SignDocument(key_, trust::kAdapterDomain, parent),
+                     1,
+                     std::move(cohorts),
+                     std::nullopt,
+                     now_};
+    return MergeRound(input, key_, *blobs_);
+  }
+  // How far the first value of the merged adapter is from the start's.
+  float Moved(const MergeOutput& output) {
+    v1::SignedDocument document;
+    EXPECT_TRUE(document.ParseFromString(output.version.document));
+    v1::AdapterVersion version;
+    EXPECT_TRUE(version.ParseFromString(document.body()));
+    const Digest digest = DigestFrom(version.adapter_digest(), "adapter").value();
+    return ReadAdapterBlob(*blobs_, digest)->pairs[0].a[0] - TestAdapter().pairs[0].a[0];
+  }
+
+  TempDir dir_;
+  const absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
+  TestFederation federation_;
+  SystemRandom random_;
+  trust::SigningKey key_ = trust::SigningKey::Generate(random_);
+  std::unique_ptr<BlobStore> blobs_;
+  v1::Manifest manifest_;
+  v1::RunConfig config_;
+};
+
+// Fixed point over a range of 100 in 29 bits, four roundings.
+constexpr float kStep = 1e-5f;
+
+TEST_F(MergeTest, MeanOfTwoCohorts) {
+  const auto output = Merge({Cohort("x", 1.0f), Cohort("y", 3.0f)});
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_NEAR(Moved(*output), 2.0f, kStep);
+  EXPECT_EQ(output->contributors, 8u);
+}
+
+TEST_F(MergeTest, MedianIgnoresACohortOfLiars) {
+  config_.mutable_aggregation()->set_combine("median");
+  const auto output = Merge({Cohort("x", 1.0f), Cohort("y", -9.0f), Cohort("z", 1.5f)});
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_NEAR(Moved(*output), 1.0f, kStep);
+}
+
+// 36 values of 20 have a norm of 120: words are within their bound, the sum's norm is not.
+TEST_F(MergeTest, CohortAboveItsNormIsLeftOutAndNamed) {
+  const auto output = Merge({Cohort("x", 1.0f), Cohort("liars", 20.0f, 1e6)});
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_NEAR(Moved(*output), 1.0f, kStep);
+  ASSERT_EQ(output->left_out.size(), 1u);
+  EXPECT_EQ(output->left_out[0].first, "liars");
+  EXPECT_EQ(secagg::ReasonOf(output->left_out[0].second), secagg::AbortReason::kSumOutOfBound);
+  EXPECT_EQ(output->contributors, 4u);
+}
+
+TEST_F(MergeTest, ClippedNodesStayWithinTheBound) {
+  const auto output = Merge({Cohort("x", 20.0f)});
+  ASSERT_TRUE(output.ok()) << output.status();
+  EXPECT_NEAR(Moved(*output), 100.0f / 6.0f, 1e-4f);
+  EXPECT_TRUE(output->left_out.empty());
+}
+
+TEST_F(MergeTest, OnlyBadCohortsIsTheirReason) {
+  const auto output = Merge({Cohort("liars", 20.0f, 1e6)});
+  EXPECT_EQ(secagg::ReasonOf(output.status()), secagg::AbortReason::kSumOutOfBound);
+}
+
+}  // namespace
+}  // namespace choir::coordinator

@@ -1,0 +1,57 @@
+#include "engine/lora/contribution.h"
+
+#include <fmt/format.h>
+
+namespace choir::engine {
+namespace {
+
+struct Entry {
+  Contribution contribution;
+  const char* name;
+  TrainedFactors trained;
+  TrainedFactors sent;
+};
+
+constexpr Entry kContributions[] = {
+    {Contribution::kBoth, "both", TrainedFactors::kBoth, TrainedFactors::kBoth},
+    {Contribution::kA, "a", TrainedFactors::kA, TrainedFactors::kA},
+    {Contribution::kB, "b", TrainedFactors::kB, TrainedFactors::kB},
+    {Contribution::kSharedA, "shared-a", TrainedFactors::kBoth, TrainedFactors::kA},
+};
+
+const Entry& EntryOf(Contribution contribution) {
+  return kContributions[static_cast<size_t>(contribution)];
+}
+
+}  // namespace
+
+absl::StatusOr<Contribution> ParseContribution(std::string_view name) {
+  for (const Entry& entry : kContributions) {
+    if (entry.name == name) return entry.contribution;
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("\"{}\" names no contribution: use both, a, b or shared-a", name));
+}
+
+std::string_view ContributionName(Contribution contribution) {
+  return EntryOf(contribution).name;
+}
+
+TrainedFactors TrainedBy(Contribution contribution) {
+  return EntryOf(contribution).trained;
+}
+
+uint64_t ContributionLength(const Adapter& adapter, Contribution contribution) {
+  return CountFactors(adapter, EntryOf(contribution).sent);
+}
+
+std::vector<float> ContributionOf(const Adapter& delta, Contribution contribution) {
+  return FlattenFactors(delta, EntryOf(contribution).sent);
+}
+
+absl::Status AddContribution(Adapter& adapter, Contribution contribution, float factor,
+                             std::span<const float> values) {
+  return AddToFactors(adapter, EntryOf(contribution).sent, factor, values);
+}
+
+}  // namespace choir::engine

@@ -1,0 +1,43 @@
+#ifndef CHOIR_ENGINE_LORA_CONTRIBUTION_H_
+#define CHOIR_ENGINE_LORA_CONTRIBUTION_H_
+
+// What one node contributes to a federated round: which factors it trains, and which part of what
+// it learned it sends.
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "engine/lora/adapter.h"
+#include "engine/lora/factors.h"
+
+namespace choir::engine {
+
+enum class Contribution : uint8_t {
+  kBoth,     // trains and sends both factors
+  kA,        // trains and sends A; B is common and frozen
+  kB,        // trains and sends B; A is common and frozen
+  kSharedA,  // trains both and sends A; B is the node's own and never leaves it
+};
+
+// "both", "a", "b", "shared-a": what a signed task carries. INVALID_ARGUMENT lists them.
+absl::StatusOr<Contribution> ParseContribution(std::string_view name);
+std::string_view ContributionName(Contribution contribution);
+
+TrainedFactors TrainedBy(Contribution contribution);
+
+// Length of the vector that is sent.
+uint64_t ContributionLength(const Adapter& adapter, Contribution contribution);
+// What is sent of `delta` (trained minus start): canonical order, row-major.
+std::vector<float> ContributionOf(const Adapter& delta, Contribution contribution);
+// adapter += factor * values, where they belong. INVALID_ARGUMENT if the count differs.
+absl::Status AddContribution(Adapter& adapter, Contribution contribution, float factor,
+                             std::span<const float> values);
+
+}  // namespace choir::engine
+
+#endif  // CHOIR_ENGINE_LORA_CONTRIBUTION_H_
