@@ -135,6 +135,14 @@ absl::Status ReadAggregation(const TomlFile& root, v1::AggregationSpec& aggregat
   return table.Finish();
 }
 
+absl::Status ReadGate(const TomlFile& root, const std::string& path, RunFile& out) {
+  TomlTable table(root, "gate");
+  out.gate_data_path = FromFolderOf(path, table.Text("data", ""));
+  const double margin = table.Number("margin", 0, 1e3, 0.05);
+  if (!out.gate_data_path.empty()) out.config.mutable_gate()->set_margin(Narrow(margin));
+  return table.Finish();
+}
+
 absl::Status ReadPacing(const TomlFile& root, v1::PacingSpec& pacing) {
   TomlTable table(root, "pacing");
   pacing.set_select_wait_s(table.Count32("select_wait_s", 1, 7 * 86400, 600));
@@ -151,12 +159,13 @@ absl::Status ReadPacing(const TomlFile& root, v1::PacingSpec& pacing) {
 absl::StatusOr<RunFile> ParseRunFile(std::string_view text, const std::string& path) {
   CHOIR_ASSIGN_OR_RETURN(
       const TomlFile root,
-      TomlFile::Parse(text, path, {"run", "lora", "training", "aggregation", "pacing"}));
+      TomlFile::Parse(text, path, {"run", "lora", "training", "aggregation", "gate", "pacing"}));
   RunFile file;
   CHOIR_RETURN_IF_ERROR(ReadRun(root, path, file));
   CHOIR_RETURN_IF_ERROR(ReadLora(root, file));
   CHOIR_RETURN_IF_ERROR(ReadTraining(root, *file.config.mutable_training()));
   CHOIR_RETURN_IF_ERROR(ReadAggregation(root, *file.config.mutable_aggregation()));
+  CHOIR_RETURN_IF_ERROR(ReadGate(root, path, file));
   CHOIR_RETURN_IF_ERROR(ReadPacing(root, *file.config.mutable_pacing()));
   return file;
 }

@@ -16,6 +16,7 @@ struct RunFile {
   // run_id and every spec; not yet what depends on the base model's file.
   v1::RunConfig config;
   std::string base_model_path;       // relative paths are from the TOML file's folder
+  std::string gate_data_path;        // held-out texts (JSONL); empty: no evaluation gate
   std::string initial_adapter_path;  // GGUF file or PEFT folder; empty: a fresh one
   // [lora] says of what shape the adapter is (rank, alpha, rslora or modules); its dropout.
   bool lora_shape_given = false;

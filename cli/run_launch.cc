@@ -17,9 +17,12 @@
 #include "engine/lora/adapter.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/model/model.h"
+#include "engine/train/dataset.h"
 
 namespace choir::cli {
 namespace {
+
+constexpr uint64_t kMaxHeldOutBytes = uint64_t{64} << 20;  // the coordinator's limit
 
 // Sends a file unless the coordinator has it.
 absl::Status Send(const OperatorSession& session, const std::string& path, const Digest& digest,
@@ -43,6 +46,18 @@ absl::Status SendAdapter(const OperatorSession& session, const std::string& byte
   const absl::Status status = Send(session, path, digest, "adapter", environment);
   std::filesystem::remove(path);
   return status;
+}
+
+// The evaluation gate's texts, read once here: what cannot be read would stop every round.
+absl::Status SendHeldOut(const OperatorSession& session, const std::string& path,
+                         v1::RunConfig& config, Environment& environment) {
+  if (path.empty()) return absl::OkStatus();
+  const absl::Status readable = engine::ReadExamples(path, {}).status();
+  if (!readable.ok()) return BadInput("gate.data", path, readable);
+  CHOIR_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kMaxHeldOutBytes));
+  const Digest digest = Sha256Of(std::string_view(bytes));
+  config.mutable_gate()->set_data_digest(std::string(AsChars(digest)));
+  return Send(session, path, digest, "held-out", environment);
 }
 
 }  // namespace
@@ -71,6 +86,7 @@ absl::StatusOr<v1::RunStatus> LaunchRun(const OperatorSession& session, const Ru
 
   CHOIR_RETURN_IF_ERROR(
       Send(session, file.base_model_path, model_digest, "base model", environment));
+  CHOIR_RETURN_IF_ERROR(SendHeldOut(session, file.gate_data_path, config, environment));
   CHOIR_RETURN_IF_ERROR(SendAdapter(session, adapter_bytes, adapter_digest, environment));
   return session.Call(&v1::OperatorService::Stub::StartRun, request);
 }

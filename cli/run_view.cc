@@ -30,6 +30,8 @@ nlohmann::json RoundToJson(const v1::RoundStatus& round) {
           {"started_unix_ms", round.started_unix_ms()},
           {"ended_unix_ms", round.ended_unix_ms()},
           {"session_stage", round.session_stage()},
+          {"held_out_nll", round.has_held_out_nll() ? nlohmann::json(round.held_out_nll())
+                                                    : nlohmann::json(nullptr)},
           {"left_out", std::vector<std::string>(round.left_out().begin(), round.left_out().end())}};
 }
 
@@ -63,6 +65,7 @@ std::string RoundLine(const v1::RoundStatus& round) {
                   round.contributors(), round.mean_train_loss(),
                   HumaneCount(static_cast<int64_t>(round.trained_tokens())),
                   HumaneBytes(round.received_bytes()), took);
+  if (round.has_held_out_nll()) line += fmt::format(", held-out NLL {:.4f}", round.held_out_nll());
   for (const std::string& cohort : round.left_out()) line += fmt::format("; without {}", cohort);
   return line;
 }

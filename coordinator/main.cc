@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -14,6 +15,8 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "coordinator/config.h"
+#include "coordinator/gate/evaluate_command.h"
+#include "coordinator/gate/evaluation_process.h"
 #include "coordinator/service/server.h"
 #include "proto/rpc/grpc_log.h"
 #include <CLI/CLI.hpp>
@@ -78,6 +81,7 @@ absl::StatusOr<CoordinatorConfig> ConfigFrom(const Flags& flags) {
   set(flags.public_address, config.server.public_address);
   set(flags.enrol_public_address, config.server.enrol_public_address);
   set(flags.log_level, config.log_level);
+  config.server.evaluator = "/proc/self/exe";
   if (config.server.data.empty()) {
     return absl::InvalidArgumentError("which folder? Give --data DIR, or `data` in the settings");
   }
@@ -122,6 +126,9 @@ int Run(const CoordinatorConfig& config) {
 }
 
 int Main(int argc, char** argv) {
+  // Its own executable is the evaluator of its gates, too: no second program to find or to upgrade.
+  if (argc == 3 && std::string_view(argv[1]) == kEvaluateCommand)
+    return RunEvaluateCommand(argv[2]);
   rpc::QuietGrpcLog();
   CLI::App app{
       "The server of a Choir federation: opens rounds, sums masked updates, merges and "

@@ -13,6 +13,8 @@ struct ServerOptions {
   // What invites tell nodes, "host:port" or "host"; empty: as listened on (0.0.0.0: 127.0.0.1).
   std::string public_address;
   std::string enrol_public_address;
+  // The program that evaluates for the gates of runs (gate/evaluation_process.h); not a setting.
+  std::string evaluator;
 };
 
 }  // namespace choir::coordinator

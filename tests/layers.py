@@ -22,6 +22,7 @@ ALLOWED = {
     "secure-agg/server": SECAGG,
     "proto": BASE | {"choir/v1", "secure-agg"},
     "coordinator": BASE | {"choir/v1", "privacy", "proto", "engine/lora", "engine/gguf", "secure-agg/core", "secure-agg/server", "coordinator"},
+    "coordinator/gate": BASE | {"engine"},
     "coordinator/strategy": BASE | {"engine/lora"},
     "node": BASE | {"choir/v1", "privacy", "proto", "engine", "secure-agg/core", "secure-agg/client", "node"},
     "bench": BASE | {"engine", "secure-agg/core", "bench"},

@@ -42,6 +42,10 @@ class BlobStore {
   // beyond the end.
   virtual absl::StatusOr<std::string> Read(const Digest& digest, uint64_t offset,
                                            uint64_t max_bytes) = 0;
+
+  // A file of this machine that holds the blob, to be mapped; it stays as long as the store.
+  // NOT_FOUND unless complete.
+  virtual absl::StatusOr<std::string> LocalFile(const Digest& digest) = 0;
 };
 
 inline constexpr uint64_t kMaxBlobBytes = uint64_t{1} << 40;

@@ -118,6 +118,12 @@ class DirectoryBlobStore final : public BlobStore {
     return AtomicWriteFile(PathOf(digest), AsChars(data), 0600);
   }
 
+  absl::StatusOr<std::string> LocalFile(const Digest& digest) override {
+    CHOIR_ASSIGN_OR_RETURN(const std::optional<uint64_t> size, SizeOf(PathOf(digest)));
+    if (size.has_value()) return PathOf(digest);
+    return absl::NotFoundError(fmt::format("there is no blob {}", DigestToHex(digest)));
+  }
+
   absl::StatusOr<std::string> Read(const Digest& digest, uint64_t offset,
                                    uint64_t max_bytes) override {
     const std::string path = PathOf(digest);

@@ -89,11 +89,18 @@ Coordinator::Coordinator(const Federation& federation, const DataFolder& folder,
       clock_(clock),
       random_(random),
       members_(std::move(members)),
-      context_{federation, *members_, store, blobs, clock, random, folder.Spool(),
+      context_{federation,
+               *members_,
+               store,
+               blobs,
+               clock,
+               random,
+               folder.Spool(),
                // Called by runs, which only run under the lock.
                [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return ++last_counter_; },
                [this](std::string topic)
-                   ABSL_NO_THREAD_SAFETY_ANALYSIS { changed_.insert(std::move(topic)); }},
+                   ABSL_NO_THREAD_SAFETY_ANALYSIS { changed_.insert(std::move(topic)); },
+               {}},
       last_counter_(last_counter),
       flushed_(clock.Now()) {}
 
@@ -450,6 +457,11 @@ void Coordinator::Tick() {
   if (const absl::Status status = members_->Flush(); !status.ok()) {
     spdlog::warn("flush_failed status=\"{}\"", status.ToString());
   }
+}
+
+void Coordinator::SetEvaluate(Evaluate evaluate) {
+  absl::MutexLock lock(&mu_);
+  context_.evaluate = std::move(evaluate);
 }
 
 bool Coordinator::DoWork() {

@@ -58,6 +58,9 @@ class Coordinator {
   // How long a Join or Poll call may be kept waiting.
   [[nodiscard]] absl::Duration JoinWait(std::string_view run_id) const;
 
+  // Who evaluates for the gates of runs; without, runs with a gate are refused. Before any call.
+  void SetEvaluate(Evaluate evaluate);
+
   // ---- What operators ask for.
   absl::StatusOr<v1::RunStatus> StartRun(v1::RunConfig config);
   absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id, const std::string& reason);

@@ -234,6 +234,36 @@ TEST_F(CoordinatorTest, ServerOptimizerGoesOnAfterEachRestart) {
   EXPECT_NE(versions[4].server_state_digest(), versions[2].server_state_digest());
 }
 
+// The gate stands in front of the second version; the round after that passes.
+TEST_F(CoordinatorTest, GateRefusesAWorseVersionAndTheNextRoundWorks) {
+  AddNodes(4);
+  int asked = 0;
+  coordinator_->SetEvaluate([&asked](const EvaluationJob& job) -> absl::StatusOr<double> {
+    EXPECT_TRUE(std::filesystem::exists(job.model_path));
+    EXPECT_EQ(ReadFile(job.data_path, 100).value(), "held out");
+    constexpr double kNlls[] = {2.0, 1.5, 1.75, 1.25};  // version 0, 1, the bad one, 2
+    return kNlls[asked++];
+  });
+  ASSERT_TRUE(blobs_->PutWhole(Sha256Of(std::string_view("held out")), AsBytes("held out")).ok());
+  StartRun("fedavg", 2, [](v1::RunConfig& config) {
+    const Digest digest = Sha256Of(std::string_view("held out"));
+    config.mutable_gate()->set_data_digest(std::string(AsText(digest)));
+    config.mutable_gate()->set_margin(0.125f);
+  });
+  Play();
+  EXPECT_EQ(asked, 4);
+  const v1::RunStatus status = Status();
+  EXPECT_EQ(status.state(), "finished");
+  ASSERT_EQ(status.rounds_size(), 3);
+  EXPECT_EQ(status.rounds(0).held_out_nll(), 1.5);
+  EXPECT_EQ(status.rounds(1).phase(), "abandoned");
+  EXPECT_EQ(status.rounds(1).reason(), "worse-than-parent");
+  EXPECT_THAT(status.rounds(1).reason_text(), HasSubstr("1.7500 after the merge, 1.5000 before"));
+  EXPECT_EQ(status.rounds(2).held_out_nll(), 1.25);
+  EXPECT_EQ(CheckedChain().size(), 3u);
+  for (const auto& node : nodes_) EXPECT_THAT(node->aborted(), ElementsAre("worse-than-parent"));
+}
+
 TEST_F(CoordinatorTest, RestartAfterEveryStepChangesNothing) {
   AddNodes(4);
   StartRun("fedavg", 2);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
+#include "coordinator/service/merge_gate.h"
 #include "coordinator/service/merge_plan.h"
 #include "coordinator/service/run_plan.h"
 #include "engine/lora/contribution.h"
@@ -167,6 +168,9 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(adapter));
   const Digest digest = Sha256Of(bytes);
   CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
+  CHOIR_RETURN_IF_ERROR(
+      PassGate(input.config, parent, digest, {input.evaluate, input.gate_folder, blobs}, version));
+  if (version.has_held_out_nll()) out.held_out_nll = version.held_out_nll();
   CHOIR_ASSIGN_OR_RETURN(const secagg::ChainHead head, SignResults(input, digest, used, key, out));
 
   version.set_federation_id(input.config.federation_id());

@@ -13,6 +13,7 @@
 #include "choir/v1/federation.pb.h"
 #include "choir/v1/run.pb.h"
 #include "coordinator/blob/blob_store.h"
+#include "coordinator/gate/evaluation.h"
 #include "coordinator/store/records.h"
 #include "proto/trust/keys.h"
 #include "secure-agg/core/messages.h"
@@ -33,6 +34,9 @@ struct MergeInput {
   std::vector<Cohort> cohorts;
   std::optional<secagg::ChainHead> head;  // of the run's round results
   absl::Time now;
+  // Of the evaluation gate: who evaluates, and where its files may lie for the time being.
+  Evaluate evaluate;
+  std::string gate_folder;
 };
 
 struct MergeOutput {
@@ -40,6 +44,7 @@ struct MergeOutput {
   // Session id -> encoded, signed RoundResult; of the cohorts that went in.
   std::vector<std::pair<std::string, std::string>> results;
   uint32_t contributors = 0;
+  std::optional<double> held_out_nll;
   double mean_train_loss = 0;  // loss sum / tokens; 0 without tokens
   uint64_t trained_tokens = 0;
   uint64_t num_clipped = 0;
@@ -49,7 +54,8 @@ struct MergeOutput {
 
 // The version that follows `input.parent`: sums -> strategy -> adapter -> blob -> signed documents.
 // The blob is stored; nothing else is. An error carries the reason code (ReasonOf) where it has
-// one: kSumOutOfBound or kSumInconsistent if no cohort's sum is good, kNonFiniteAdapter.
+// one: kWorseThanParent (the evaluation gate), kSumOutOfBound or kSumInconsistent if no cohort's
+// sum is good, kNonFiniteAdapter.
 absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::SigningKey& key,
                                        BlobStore& blobs);
 

@@ -369,6 +369,7 @@ void RunActor::AfterRound(const RoundState& ended) {
   trained_tokens_ = 0;
   contributors_ = 0;
   left_out_.clear();
+  held_out_nll_.reset();
   std::error_code ignored;  // what stays takes room, no more
   std::filesystem::remove_all(RoundFolder(ended.round), ignored);
 }
@@ -443,7 +444,9 @@ std::optional<Work> RunActor::TakeWork() {
 }
 
 MergeInput RunActor::MergeInputNow() const {
-  MergeInput input{config_, version_document_, round_.round, {}, head_, context_.clock.Now()};
+  MergeInput input{
+      config_, version_document_,    round_.round,      {},
+      head_,   context_.clock.Now(), context_.evaluate, RoundFolder(round_.round) + "/gate"};
   for (const auto& [cohort, sum] : sums_) input.cohorts.push_back(sum);
   return input;
 }
@@ -516,6 +519,7 @@ absl::Status RunActor::OnMerged(const MergeDone& done) {
   mean_train_loss_ = output.mean_train_loss;
   trained_tokens_ = output.trained_tokens;
   contributors_ = output.contributors;
+  held_out_nll_ = output.held_out_nll;
   CHOIR_FAILPOINT("coordinator-merged-before-commit");
   CHOIR_RETURN_IF_ERROR(Do(Merged{}, std::move(batch)));
   CHOIR_FAILPOINT("coordinator-published");

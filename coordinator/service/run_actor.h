@@ -19,6 +19,7 @@
 #include "choir/v1/operator.pb.h"
 #include "choir/v1/run.pb.h"
 #include "coordinator/blob/blob_store.h"
+#include "coordinator/gate/evaluation.h"
 #include "coordinator/round/round_machine.h"
 #include "coordinator/service/federation.h"
 #include "coordinator/service/members.h"
@@ -42,6 +43,8 @@ struct RunContext {
   std::function<uint64_t()> next_counter;
   // Something that waiters on this topic wait for has happened (RunTopic, SessionTopic).
   std::function<void(std::string)> changed;
+  // Of the evaluation gate; empty: this coordinator has none.
+  Evaluate evaluate;
 };
 
 std::string RunTopic(std::string_view run_id);
@@ -156,6 +159,7 @@ class RunActor {
   uint64_t trained_tokens_ = 0;
   uint32_t contributors_ = 0;
   std::vector<std::string> left_out_;
+  std::optional<double> held_out_nll_;
   absl::Duration last_round_;
 };
 

@@ -29,6 +29,8 @@ constexpr uint32_t kMaxContextTokens = 1u << 17;
 constexpr float kMostOverSelection = 4.0f;
 // An 8B model at rank 64 stays below this.
 constexpr uint64_t kMaxAdapterBytes = uint64_t{2} << 30;
+// A gate reads all of them in every round.
+constexpr uint64_t kMaxHeldOutBytes = uint64_t{64} << 20;
 // The life of a run, where the operator sets none, and its limit: nodes refuse older work.
 constexpr absl::Duration kRunLife = absl::Hours(24 * 90);
 constexpr absl::Duration kLongestRunLife = absl::Hours(24 * 3653);
@@ -207,6 +209,33 @@ absl::Status FillPacing(v1::PacingSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status FillGate(v1::RunConfig& config, BlobStore& blobs) {
+  if (!config.has_gate() || config.gate().data_digest().empty()) {
+    config.clear_gate();
+    return absl::OkStatus();
+  }
+  CHOIR_ASSIGN_OR_RETURN(const Digest data,
+                         DigestFrom(config.gate().data_digest(), "gate.data_digest"));
+  CHOIR_ASSIGN_OR_RETURN(const BlobInfo info, blobs.Stat(data));
+  if (!info.complete) {
+    return absl::NotFoundError(fmt::format(
+        "the held-out texts {} are not here yet; upload them first", DigestToHex(data)));
+  }
+  if (info.stored_bytes > kMaxHeldOutBytes) {
+    return Invalid("gate.data", fmt::format("{} bytes of held-out texts; at most {}",
+                                            info.stored_bytes, kMaxHeldOutBytes));
+  }
+  if (!std::isfinite(config.gate().margin()) || config.gate().margin() < 0) {
+    return Invalid("gate.margin", "must be a number from zero on");
+  }
+  if (config.aggregation().strategy() == "share-a") {
+    return Invalid("gate",
+                   "with share-a the published adapter is half of each node's own: there "
+                   "is nothing to evaluate");
+  }
+  return absl::OkStatus();
+}
+
 // The operator's end of the run, if there is one.
 absl::Status FillLife(v1::RunConfig& config, absl::Time now) {
   if (config.not_after_unix_s() == 0) {
@@ -253,6 +282,7 @@ absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::
   CHOIR_RETURN_IF_ERROR(CheckDropout(config.lora().dropout()));
   CHOIR_RETURN_IF_ERROR(FillAggregation(*config.mutable_aggregation(), manifest));
   CHOIR_RETURN_IF_ERROR(FillPacing(*config.mutable_pacing()));
+  CHOIR_RETURN_IF_ERROR(FillGate(config, blobs));
   config.set_federation_id(manifest.federation_id());
   config.set_created_unix_s(absl::ToUnixSeconds(now));
   CHOIR_RETURN_IF_ERROR(FillLife(config, now));

@@ -191,6 +191,7 @@ v1::RoundStatus RunActor::StatusOf(const RoundState& state) const {
   status.set_mean_train_loss(mean_train_loss_);
   status.set_trained_tokens(trained_tokens_);
   status.set_received_bytes(received_bytes_);
+  if (held_out_nll_.has_value()) status.set_held_out_nll(*held_out_nll_);
   for (const std::string& cohort : left_out_) status.add_left_out(cohort);
   status.set_started_unix_ms(absl::ToUnixMillis(state.started));
   if (state.ended_already()) status.set_ended_unix_ms(absl::ToUnixMillis(state.ended));

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "coordinator/blob/blob_store.h"
+#include "coordinator/gate/evaluation_process.h"
 #include "coordinator/service/coordinator.h"
 #include "coordinator/service/driver.h"
 #include "coordinator/service/federation.h"
@@ -183,6 +184,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   CHOIR_ASSIGN_OR_RETURN(
       state.coordinator,
       Coordinator::Open(state.federation, folder, *state.store, *state.blobs, clock, random));
+  if (!options.evaluator.empty()) {
+    state.coordinator->SetEvaluate(EvaluateInAProcess(options.evaluator));
+  }
   CHOIR_RETURN_IF_ERROR(state.Listen(options));
   CHOIR_RETURN_IF_ERROR(state.WriteEndpoints(folder));
   state.driver = std::make_unique<Driver>(*state.coordinator, [&state] { state.CancelStalled(); });
