@@ -129,21 +129,21 @@ class CoordinatorTest : public testing::Test {
   std::vector<float> Expected(const std::string& strategy, uint64_t versions,
                               const std::vector<uint64_t>& contributors,
                               const ServerOptimizerConfig& optimizer = {}) {
-    engine::Adapter adapter = TestAdapter();
+    VersionState version{TestAdapter()};
     const auto rule = MakeStrategy(strategy).value();
     ServerState state;
     for (uint64_t v = 0; v < versions; ++v) {
       const engine::Contribution contribution = rule->ContributionFor(v);
-      std::vector<float> mean(engine::ContributionLength(adapter, contribution));
+      std::vector<float> mean(engine::ContributionLength(version.adapter, contribution));
       for (size_t i = 0; i < mean.size(); ++i) {
         for (const uint64_t node : contributors) mean[i] += TestNode::Delta(node, v, i);
         mean[i] /= static_cast<float>(contributors.size());
       }
       const auto update =
           ServerStep(optimizer, mean, engine::ContributionName(contribution), state);
-      EXPECT_TRUE(rule->Apply(*update, v, adapter).ok());
+      EXPECT_TRUE(rule->Apply(*update, v, version).ok());
     }
-    return engine::FlattenFactors(adapter, engine::TrainedFactors::kBoth);
+    return engine::Flatten(version.adapter);
   }
   std::vector<v1::AdapterVersion> CheckedChain() {
     v1::ListAdapterVersionsRequest request;

@@ -135,6 +135,28 @@ absl::StatusOr<std::vector<float>> StepServer(const ServerOptimizerConfig& confi
   return update;
 }
 
+absl::Status ReadBasis(const v1::AdapterVersion& parent, BlobStore& blobs, VersionState& state) {
+  if (parent.basis_digest().empty()) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const Digest digest, DigestFrom(parent.basis_digest(), "basis_digest"));
+  CHOIR_ASSIGN_OR_RETURN(state.basis, ReadAdapterBlob(blobs, digest));
+  return absl::OkStatus();
+}
+
+// A basis never changes: only the version that brings it makes a blob.
+absl::Status StoreBasis(const VersionState& state, const v1::AdapterVersion& parent,
+                        BlobStore& blobs, v1::AdapterVersion& version) {
+  if (!state.basis.has_value()) return absl::OkStatus();
+  version.set_basis_digest(parent.basis_digest());
+  version.set_basis_bytes(parent.basis_bytes());
+  if (!parent.basis_digest().empty()) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(*state.basis));
+  const Digest digest = Sha256Of(std::string_view(bytes));
+  CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
+  version.set_basis_digest(std::string(AsText(digest)));
+  version.set_basis_bytes(bytes.size());
+  return absl::OkStatus();
+}
+
 absl::Status CheckNew(const engine::Adapter& adapter) {
   const absl::Status finite = engine::CheckFinite(adapter);
   if (finite.ok()) return finite;
@@ -163,9 +185,12 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   v1::AdapterVersion version;
   CHOIR_ASSIGN_OR_RETURN(const std::vector<float> update,
                          StepServer(plan.optimizer, mean, contribution, parent, blobs, version));
-  CHOIR_RETURN_IF_ERROR(plan.strategy->Apply(update, parent.version(), adapter));
-  CHOIR_RETURN_IF_ERROR(CheckNew(adapter));
-  CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(adapter));
+  VersionState state{std::move(adapter)};
+  CHOIR_RETURN_IF_ERROR(ReadBasis(parent, blobs, state));
+  CHOIR_RETURN_IF_ERROR(plan.strategy->Apply(update, parent.version(), state));
+  CHOIR_RETURN_IF_ERROR(CheckNew(state.adapter));
+  CHOIR_RETURN_IF_ERROR(StoreBasis(state, parent, blobs, version));
+  CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(state.adapter));
   const Digest digest = Sha256Of(bytes);
   CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
   CHOIR_RETURN_IF_ERROR(

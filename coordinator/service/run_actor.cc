@@ -251,7 +251,8 @@ absl::StatusOr<std::unique_ptr<Session>> RunActor::OpenSession(const RoundState&
                          DigestFrom(config_.base_model_digest(), "base_model_digest"));
   CHOIR_ASSIGN_OR_RETURN(config.adapter_hash,
                          DigestFrom(version_.adapter_digest(), "adapter_digest"));
-  config.lora_digest = trust::WorkDigest(config_digest_, engine::ContributionName(contribution));
+  config.lora_digest = trust::WorkDigest(config_digest_, engine::ContributionName(contribution),
+                                         version_.basis_digest());
   config.expires_at_ms = absl::ToUnixMillis(now + kSessionLife);
   const trust::SessionSigner signer(context_.federation.coordinator_key);
   CHOIR_RETURN_IF_ERROR(secagg::SignConfig(signer, config));

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "coordinator/service/merge_plan.h"
 #include "engine/lora/gguf_adapter.h"
+#include "engine/lora/latent.h"
 #include "secure-agg/core/transcript.h"
 
 namespace choir::coordinator {
@@ -70,6 +71,10 @@ absl::Status CheckInitialAdapter(v1::RunConfig& config, BlobStore& blobs) {
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter, ReadAdapterBlob(blobs, digest));
   CHOIR_RETURN_IF_ERROR(engine::CheckFinite(adapter));
   CHOIR_RETURN_IF_ERROR(engine::CheckNotDegenerate(adapter));
+  if (config.aggregation().strategy() == "latent") {
+    // It has a latent form: what the first merge will need.
+    CHOIR_RETURN_IF_ERROR(engine::MakeLatent(adapter).status());
+  }
   if (config.num_values() != 0 && config.num_values() != adapter.ParameterCount()) {
     return Invalid("num_values", fmt::format("{}, but the initial adapter has {}",
                                              config.num_values(), adapter.ParameterCount()));

@@ -54,6 +54,9 @@ absl::StatusOr<bool> TestNode::Take(NodeCalls& calls, absl::Time /*now*/) {
       task_, trust::OpenAs<v1::RoundTask>(answer.task().task(), trust::kTaskDomain, coordinator));
   CHOIR_ASSIGN_OR_RETURN(run_, trust::OpenAs<v1::RunConfig>(answer.task().run_config(),
                                                             trust::kRunDomain, coordinator));
+  CHOIR_ASSIGN_OR_RETURN(version_,
+                         trust::OpenAs<v1::AdapterVersion>(answer.task().adapter_version(),
+                                                           trust::kAdapterDomain, coordinator));
   run_digest_ = trust::DocumentDigest(answer.task().run_config());
   next_ = Next::kJoin;
   return true;
@@ -80,7 +83,8 @@ absl::StatusOr<bool> TestNode::Enter(NodeCalls& calls, absl::Time now) {
   context.round = task_.round();
   CHOIR_ASSIGN_OR_RETURN(context.base_hash, DigestFrom(run_.base_model_digest(), "base"));
   CHOIR_ASSIGN_OR_RETURN(context.adapter_hash, DigestFrom(task_.adapter_digest(), "adapter"));
-  context.lora_digest = trust::WorkDigest(run_digest_, task_.trained_factors());
+  context.lora_digest =
+      trust::WorkDigest(run_digest_, task_.trained_factors(), version_.basis_digest());
   CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
                          engine::ParseContribution(task_.trained_factors()));
   context.delta_length = engine::ContributionLength(TestAdapter(), contribution);

@@ -74,6 +74,7 @@ class TestNode {
   Next next_ = Next::kCheckIn;
   v1::RoundTask task_;
   v1::RunConfig run_;
+  v1::AdapterVersion version_;
   Digest run_digest_{};
   std::optional<secagg::ClientSession> session_;
   std::string session_id_;

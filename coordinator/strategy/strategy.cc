@@ -6,6 +6,7 @@
 #include "coordinator/strategy/alternating.h"
 #include "coordinator/strategy/fed_avg.h"
 #include "coordinator/strategy/ffa.h"
+#include "coordinator/strategy/latent.h"
 #include "coordinator/strategy/share_a.h"
 
 namespace choir::coordinator {
@@ -23,17 +24,15 @@ std::unique_ptr<AggregationStrategy> Make() {
 
 // One line per strategy, in alphabetical order.
 constexpr StrategyEntry kStrategies[] = {
-    {"alternating", Make<Alternating>},
-    {"fedavg", Make<FedAvg>},
-    {"ffa", Make<Ffa>},
-    {"share-a", Make<ShareA>},
+    {"alternating", Make<Alternating>}, {"fedavg", Make<FedAvg>},  {"ffa", Make<Ffa>},
+    {"latent", Make<Latent>},           {"share-a", Make<ShareA>},
 };
 
 }  // namespace
 
 absl::Status AggregationStrategy::Apply(std::span<const float> update, uint64_t parent,
-                                        engine::Adapter& adapter) const {
-  return engine::AddContribution(adapter, ContributionFor(parent), 1.0f, update);
+                                        VersionState& version) const {
+  return engine::AddContribution(version.adapter, ContributionFor(parent), 1.0f, update);
 }
 
 absl::StatusOr<std::unique_ptr<AggregationStrategy>> MakeStrategy(std::string_view name) {

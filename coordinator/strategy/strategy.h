@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,13 @@
 // single device.
 namespace choir::coordinator {
 
+// What a version is made of.
+struct VersionState {
+  engine::Adapter adapter;
+  // Where the strategy trains cores between a fixed basis (engine/lora/latent.h): that basis.
+  std::optional<engine::Adapter> basis{};
+};
+
 // Stateless: the same arguments give the same adapter.
 class AggregationStrategy {
  public:
@@ -29,10 +37,10 @@ class AggregationStrategy {
   // initial adapter). An abandoned round leaves the version, and so this, as it was.
   [[nodiscard]] virtual engine::Contribution ContributionFor(uint64_t parent) const = 0;
 
-  // Moves `adapter`, version `parent`, to the next version by `update`, of the length that
+  // Moves version `parent` to the next version by `update`, of the length that
   // ContributionFor(parent) has. INVALID_ARGUMENT, and nothing changed, if it has another.
   [[nodiscard]] virtual absl::Status Apply(std::span<const float> update, uint64_t parent,
-                                           engine::Adapter& adapter) const;
+                                           VersionState& version) const;
 };
 
 // NOT_FOUND lists the names that there are.

@@ -8,6 +8,7 @@
 
 #include "coordinator/strategy/combine.h"
 #include "coordinator/strategy/server_optimizer.h"
+#include "engine/lora/latent.h"
 
 namespace choir::coordinator {
 namespace {
@@ -31,41 +32,83 @@ std::vector<float> Ramp(uint64_t length, float factor) {
   return out;
 }
 
+// All B A of an adapter, one after the other: what the model sees of it.
+std::vector<double> Products(const engine::Adapter& adapter) {
+  std::vector<double> out;
+  for (const engine::LoraPair& pair : adapter.pairs) {
+    for (int64_t i = 0; i < pair.rows; ++i) {
+      for (int64_t j = 0; j < pair.cols; ++j) {
+        double sum = 0;
+        for (int64_t k = 0; k < pair.rank; ++k) {
+          sum += double{pair.b[static_cast<size_t>(i * pair.rank + k)]} *
+                 double{pair.a[static_cast<size_t>(k * pair.cols + j)]};
+        }
+        out.push_back(sum);
+      }
+    }
+  }
+  return out;
+}
+
 class StrategyContractTest : public testing::TestWithParam<std::string> {
  protected:
   StrategyContractTest() : strategy_(MakeStrategy(GetParam()).value()) {}
   uint64_t Length(uint64_t parent) const {
     return engine::ContributionLength(SmallAdapter(), strategy_->ContributionFor(parent));
   }
+  // A run's version `number`: every one before it brought a small update.
+  VersionState Version(uint64_t number) const {
+    VersionState state{SmallAdapter()};
+    for (uint64_t v = 0; v < number; ++v) {
+      EXPECT_TRUE(strategy_->Apply(Ramp(Length(v), 0.125f), v, state).ok());
+    }
+    return state;
+  }
+  // What a node has after training, whose delta this is.
+  engine::Adapter Trained(const VersionState& state, Contribution contribution,
+                          const std::vector<float>& delta) const {
+    engine::Adapter adapter = state.adapter;
+    if (contribution != Contribution::kCore) {
+      EXPECT_TRUE(engine::AddContribution(adapter, contribution, 1.0f, delta).ok());
+      return adapter;
+    }
+    std::vector<float> core = engine::CoreOf(adapter, *state.basis);
+    for (size_t i = 0; i < core.size(); ++i) core[i] += delta[i];
+    EXPECT_TRUE(engine::SetCore(adapter, *state.basis, core).ok());
+    return adapter;
+  }
   std::unique_ptr<AggregationStrategy> strategy_;
 };
 
-// Sums in, adapter out: what three nodes of different weights trained, merged from two cohorts'
-// means, is the plain weighted mean of their adapters, where they send what they trained.
+// Sums in, adapter out: three nodes of different weights, merged from two cohorts' means, give the
+// plain weighted mean of the three nodes' factors.
 TEST_P(StrategyContractTest, MergeEqualsThePlainMeanOfTheNodesAdapters) {
   constexpr double kWeights[] = {1.0, 0.5, 0.25};
   for (const uint64_t parent : {0u, 1u, 2u}) {
     const Contribution contribution = strategy_->ContributionFor(parent);
-    const std::vector<float> start = engine::ContributionOf(SmallAdapter(), contribution);
+    const uint64_t length = Length(parent);
+    VersionState state = Version(parent);
+    engine::Adapter wanted = state.adapter;
     std::vector<std::vector<float>> deltas;
-    for (const float factor : {0.5f, -2.0f, 3.0f}) deltas.push_back(Ramp(start.size(), factor));
-    CohortUpdate pair{std::vector<float>(start.size()), 1.5};
-    std::vector<double> wanted(start.size());
-    for (size_t i = 0; i < start.size(); ++i) {
+    for (const float factor : {0.5f, -2.0f, 3.0f}) deltas.push_back(Ramp(length, factor));
+    for (size_t k = 0; k < 3; ++k) {
+      const auto moved = engine::Subtract(Trained(state, contribution, deltas[k]), state.adapter);
+      ASSERT_TRUE(moved.ok());
+      ASSERT_TRUE(engine::AddScaled(wanted, static_cast<float>(kWeights[k] / 1.75), *moved).ok());
+    }
+    CohortUpdate pair{std::vector<float>(length), 1.5};
+    for (size_t i = 0; i < length; ++i) {
       pair.mean_delta[i] = static_cast<float>(
           (kWeights[0] * double{deltas[0][i]} + kWeights[1] * double{deltas[1][i]}) / 1.5);
-      double sum = 0;
-      for (size_t k = 0; k < 3; ++k) sum += kWeights[k] * (double{start[i]} + double{deltas[k][i]});
-      wanted[i] = sum / 1.75;
     }
     const std::vector<CohortUpdate> cohorts = {pair, {deltas[2], 0.25}};
-    const auto mean = CombineCohorts(cohorts, start.size(), {});
+    const auto mean = CombineCohorts(cohorts, length, {});
     ASSERT_TRUE(mean.ok()) << mean.status();
-    engine::Adapter adapter = SmallAdapter();
-    ASSERT_TRUE(strategy_->Apply(*mean, parent, adapter).ok());
-    const std::vector<float> got = engine::ContributionOf(adapter, contribution);
-    // Two roundings to f32 of numbers below 32.
-    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(double{got[i]}, wanted[i], 1e-5) << i;
+    ASSERT_TRUE(strategy_->Apply(*mean, parent, state).ok());
+    // Some roundings to f32 of products below 200.
+    EXPECT_THAT(Products(state.adapter),
+                testing::Pointwise(testing::DoubleNear(2e-4), Products(wanted)))
+        << parent;
   }
 }
 
@@ -73,38 +116,42 @@ TEST_P(StrategyContractTest, EveryServerOptimizerGoesWithIt) {
   for (const char* name : {"plain", "momentum", "fedadagrad", "fedyogi", "fedadam"}) {
     ServerOptimizerConfig config;
     config.kind = ParseServerOptimizer(name).value();
-    ServerState state;
-    engine::Adapter adapter = SmallAdapter();
+    ServerState moments;
+    VersionState state{SmallAdapter()};
     for (uint64_t parent = 0; parent < 4; ++parent) {
       const Contribution contribution = strategy_->ContributionFor(parent);
       const auto update = ServerStep(config, Ramp(Length(parent), 0.01f),
-                                     engine::ContributionName(contribution), state);
+                                     engine::ContributionName(contribution), moments);
       ASSERT_TRUE(update.ok()) << name << ": " << update.status();
-      ASSERT_TRUE(strategy_->Apply(*update, parent, adapter).ok());
+      ASSERT_TRUE(strategy_->Apply(*update, parent, state).ok());
     }
-    EXPECT_NE(engine::Flatten(adapter), engine::Flatten(SmallAdapter())) << name;
+    EXPECT_NE(engine::Flatten(state.adapter), engine::Flatten(SmallAdapter())) << name;
   }
 }
 
 TEST_P(StrategyContractTest, LeavesWhatNobodySentAlone) {
   for (const uint64_t parent : {0u, 1u}) {
-    engine::Adapter adapter = SmallAdapter();
-    ASSERT_TRUE(strategy_->Apply(Ramp(Length(parent), 1.0f), parent, adapter).ok());
+    const VersionState before = Version(parent);
+    VersionState after = before;
+    ASSERT_TRUE(strategy_->Apply(Ramp(Length(parent), 1.0f), parent, after).ok());
     const Contribution sent = strategy_->ContributionFor(parent);
-    for (size_t i = 0; i < adapter.pairs.size(); ++i) {
-      const bool a_same = adapter.pairs[i].a == SmallAdapter().pairs[i].a;
-      const bool b_same = adapter.pairs[i].b == SmallAdapter().pairs[i].b;
-      EXPECT_EQ(a_same, sent == Contribution::kB);
+    for (size_t i = 0; i < before.adapter.pairs.size(); ++i) {
+      const bool a_same = after.adapter.pairs[i].a == before.adapter.pairs[i].a;
+      const bool b_same = after.adapter.pairs[i].b == before.adapter.pairs[i].b;
+      EXPECT_EQ(a_same, sent == Contribution::kB || sent == Contribution::kCore);
       EXPECT_EQ(b_same, sent == Contribution::kA || sent == Contribution::kSharedA);
     }
   }
 }
 
 TEST_P(StrategyContractTest, RefusesAnUpdateOfAnotherLength) {
-  engine::Adapter adapter = SmallAdapter();
-  EXPECT_EQ(strategy_->Apply(Ramp(Length(0) - 1, 1), 0, adapter).code(),
-            absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(engine::Flatten(adapter), engine::Flatten(SmallAdapter()));
+  for (const uint64_t parent : {0u, 1u}) {
+    VersionState state = Version(parent);
+    const std::vector<float> before = engine::Flatten(state.adapter);
+    EXPECT_EQ(strategy_->Apply(Ramp(Length(parent) - 1, 1), parent, state).code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(engine::Flatten(state.adapter), before);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, StrategyContractTest, testing::ValuesIn(StrategyNames()),
@@ -142,10 +189,25 @@ TEST(FfaTest, TrainsBInEveryRound) {
 TEST(ShareATest, BOfThePublishedAdapterStaysAsItStarted) {
   const auto strategy = MakeStrategy("share-a").value();
   EXPECT_EQ(engine::TrainedBy(strategy->ContributionFor(3)), TrainedFactors::kBoth);
-  engine::Adapter adapter = SmallAdapter();
-  ASSERT_TRUE(strategy->Apply(Ramp(6, 1), 0, adapter).ok());
-  EXPECT_EQ(engine::FlattenFactors(adapter, TrainedFactors::kB),
+  VersionState state{SmallAdapter()};
+  ASSERT_TRUE(strategy->Apply(Ramp(6, 1), 0, state).ok());
+  EXPECT_EQ(engine::FlattenFactors(state.adapter, TrainedFactors::kB),
             engine::FlattenFactors(SmallAdapter(), TrainedFactors::kB));
+}
+
+TEST(LatentTest, SendsCoresBetweenABasisOnceTheFirstRoundHasMadeOne) {
+  const auto strategy = MakeStrategy("latent").value();
+  EXPECT_EQ(strategy->ContributionFor(0), Contribution::kBoth);
+  EXPECT_EQ(strategy->ContributionFor(1), Contribution::kCore);
+  EXPECT_EQ(engine::ContributionLength(SmallAdapter(), Contribution::kCore), 5u);
+  VersionState state{SmallAdapter()};
+  EXPECT_EQ(strategy->Apply(Ramp(5, 1), 1, state).code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(strategy->Apply(Ramp(17, 0.5f), 0, state).ok());
+  ASSERT_TRUE(state.basis.has_value());
+  EXPECT_TRUE(engine::CheckBasis(*state.basis, state.adapter).ok());
+  const engine::Adapter basis = *state.basis;
+  ASSERT_TRUE(strategy->Apply(Ramp(5, 1), 1, state).ok());
+  EXPECT_EQ(engine::Flatten(*state.basis), engine::Flatten(basis));
 }
 
 }  // namespace

@@ -22,19 +22,23 @@ enum class Contribution : uint8_t {
   kA,        // trains and sends A; B is common and frozen
   kB,        // trains and sends B; A is common and frozen
   kSharedA,  // trains both and sends A; B is the node's own and never leaves it
+  kCore,     // trains and sends the cores between a common, fixed basis (latent.h)
 };
 
-// "both", "a", "b", "shared-a": what a signed task carries. INVALID_ARGUMENT lists them.
+// "both", "a", "b", "shared-a", "core": what a signed task carries. INVALID_ARGUMENT lists them.
 absl::StatusOr<Contribution> ParseContribution(std::string_view name);
 std::string_view ContributionName(Contribution contribution);
 
+// Of kCore: B, which the core moves.
 TrainedFactors TrainedBy(Contribution contribution);
 
 // Length of the vector that is sent.
 uint64_t ContributionLength(const Adapter& adapter, Contribution contribution);
-// What is sent of `delta` (trained minus start): canonical order, row-major.
+// What is sent of `delta` (trained minus start): canonical order, row-major. Not for kCore: that is
+// the difference of two CoreOf().
 std::vector<float> ContributionOf(const Adapter& delta, Contribution contribution);
-// adapter += factor * values, where they belong. INVALID_ARGUMENT if the count differs.
+// adapter += factor * values, where they belong. INVALID_ARGUMENT if the count differs. Not for
+// kCore: SetCore().
 absl::Status AddContribution(Adapter& adapter, Contribution contribution, float factor,
                              std::span<const float> values);
 

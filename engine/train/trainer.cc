@@ -9,6 +9,7 @@
 
 #include "base/failpoint.h"
 #include "base/status_macros.h"
+#include "engine/lora/latent.h"
 #include "engine/ops/dropout_mask.h"
 #include "engine/train/compute_choice.h"
 #include "engine/train/loss_feed.h"
@@ -62,6 +63,12 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Parts& parts,
   CHOIR_ASSIGN_OR_RETURN(DeviceAdapter device_adapter,
                          DeviceAdapter::Create(parts.backend, LayoutOf(parts.start), true));
   CHOIR_RETURN_IF_ERROR(device_adapter.Write(AdapterPart::kParameters, Flatten(parts.start)));
+  if (parts.basis != nullptr) {
+    CHOIR_RETURN_IF_ERROR(CheckBasis(*parts.basis, parts.start));
+    if (config.factors != TrainedFactors::kB || !config.window.IsAll()) {
+      return absl::InvalidArgumentError("cores are trained through all of B, and nothing else");
+    }
+  }
   // The constructor is private; std::make_unique cannot reach it.
   std::unique_ptr<Trainer> trainer(
       new Trainer(parts, config, std::move(data), std::move(device_adapter)));
@@ -75,7 +82,7 @@ Trainer::Trainer(const Parts& parts, const TrainConfig& config, TrainingData dat
       config_(config),
       adapter_(parts.start),
       device_adapter_(std::move(device_adapter)),
-      local_terms_(device_adapter_.layout(), config, Flatten(parts.start)),
+      local_terms_(parts.start, device_adapter_.layout(), config, parts.basis),
       packer_(std::move(data.packer)),
       position_(packer_.state()),
       batches_(static_cast<size_t>(config.micro_batches)) {
@@ -83,6 +90,9 @@ Trainer::Trainer(const Parts& parts, const TrainConfig& config, TrainingData dat
   identity_.config = config.ContentDigest();
   identity_.data = data.digest;
   identity_.start = DigestOf(parts.start);
+  if (parts.basis != nullptr) {
+    identity_.start = Sha256().Update(identity_.start).Update(DigestOf(*parts.basis)).Finish();
+  }
   total_steps_ = TotalSteps(config, packer_.MicroBatchesInEpoch());
 }
 
@@ -119,7 +129,9 @@ absl::Status Trainer::Restore(const TrainState& state) {
     return absl::DataLossError(
         fmt::format("the checkpoint's place in the data: {}", std::string(status.message())));
   }
-  CHOIR_RETURN_IF_ERROR(device_adapter_.Write(AdapterPart::kParameters, state.parameters));
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> parameters,
+                         local_terms_.FromCheckpoint(state.parameters));
+  CHOIR_RETURN_IF_ERROR(device_adapter_.Write(AdapterPart::kParameters, parameters));
   CHOIR_RETURN_IF_ERROR(device_adapter_.Write(AdapterPart::kFirstMoments, state.first_moment));
   CHOIR_RETURN_IF_ERROR(device_adapter_.Write(AdapterPart::kSecondMoments, state.second_moment));
   position_ = position;
@@ -270,6 +282,10 @@ absl::StatusOr<Adapter> Trainer::CurrentAdapter() const {
   return adapter;
 }
 
+absl::StatusOr<std::vector<float>> Trainer::CoreDelta() const {
+  return local_terms_.CoreDelta();
+}
+
 absl::StatusOr<TrainState> Trainer::State() const {
   TrainState state;
   state.identity = identity_;
@@ -277,6 +293,7 @@ absl::StatusOr<TrainState> Trainer::State() const {
   state.position = position_.Serialize();
   state.totals = totals_;
   CHOIR_ASSIGN_OR_RETURN(state.parameters, device_adapter_.Read(AdapterPart::kParameters));
+  local_terms_.ToCheckpoint(state.parameters);
   CHOIR_ASSIGN_OR_RETURN(state.first_moment, device_adapter_.Read(AdapterPart::kFirstMoments));
   CHOIR_ASSIGN_OR_RETURN(state.second_moment, device_adapter_.Read(AdapterPart::kSecondMoments));
   return state;

@@ -75,6 +75,9 @@ class Trainer {
     Backend& backend;
     const DeviceModel& weights;
     const Adapter& start;  // used in Create only
+    // Train the cores between this basis instead of factors (engine/lora/latent.h); B is what the
+    // trainer moves. Used in Create only.
+    const Adapter* basis = nullptr;
   };
 
   // Builds and compiles the programs, allocates all memory. INVALID_ARGUMENT: settings or data that
@@ -97,6 +100,8 @@ class Trainer {
   [[nodiscard]] int64_t total_steps() const { return total_steps_; }
   [[nodiscard]] TrainMetrics metrics() const;
   [[nodiscard]] absl::StatusOr<Adapter> CurrentAdapter() const;
+  // Where cores are trained: theirs, trained minus start.
+  [[nodiscard]] absl::StatusOr<std::vector<float>> CoreDelta() const;
   // The run between two steps.
   [[nodiscard]] absl::StatusOr<TrainState> State() const;
   // For an evaluation of the adapter as it stands.

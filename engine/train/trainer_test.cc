@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "engine/backend/registry.h"
+#include "engine/lora/latent.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_data.h"
 
@@ -260,6 +261,95 @@ TEST_F(TrainerTest, OnlyTheWindowsComponentsMove) {
     }
   }
   EXPECT_TRUE(moved);
+}
+
+// The core's whole way: every step is AdamW on R alone, B stays B0 R, and a run that was killed
+// goes on with the same bits.
+class CoreTrainerTest : public TrainerTest {
+ protected:
+  void SetUp() override {
+    TrainerTest::SetUp();
+    if (IsSkipped()) return;
+    for (LoraPair& pair : start_.pairs) {
+      for (size_t i = 0; i < pair.b.size(); ++i) {
+        pair.b[i] = 0.01f * static_cast<float>(std::sin(static_cast<double>(i)));
+      }
+    }
+    LatentStart latent = *MakeLatent(start_);
+    start_ = latent.adapter;
+    basis_ = latent.basis;
+  }
+  std::unique_ptr<Trainer> MakeCore(TrainConfig config) {
+    config.factors = TrainedFactors::kB;
+    TrainingDataOptions options;
+    options.context_tokens = config.context_tokens;
+    auto data = PackDocuments(Documents(10), options);
+    auto trainer =
+        Trainer::Create({*model_, Sha256Of("model"), *backend_, *weights_, start_, &basis_}, config,
+                        *std::move(data));
+    EXPECT_TRUE(trainer.ok()) << trainer.status();
+    return *std::move(trainer);
+  }
+  Adapter basis_;
+};
+
+TEST_F(CoreTrainerTest, MovesTheCoresAndNothingElse) {
+  TrainConfig config = Config();
+  config.steps = 12;
+  const auto trainer = MakeCore(config);
+  std::vector<double> losses;
+  ASSERT_TRUE(RunFor(*trainer, 100, "", &losses).ok());
+  EXPECT_LT(losses.back(), losses.front());
+  const Adapter trained = *trainer->CurrentAdapter();
+  EXPECT_EQ(FlattenFactors(trained, TrainedFactors::kA),
+            FlattenFactors(start_, TrainedFactors::kA));
+  const std::vector<float> delta = *trainer->CoreDelta();
+  ASSERT_EQ(delta.size(), CoreLength(start_));
+  // B = B0 (R + delta), to f32's rounding.
+  Adapter wanted = start_;
+  std::vector<float> core = CoreOf(start_, basis_);
+  for (size_t i = 0; i < core.size(); ++i) core[i] += delta[i];
+  ASSERT_TRUE(SetCore(wanted, basis_, core).ok());
+  EXPECT_LT(DistanceFrom(trained, wanted), 1e-5);
+  EXPECT_GT(DistanceFrom(trained, start_), 1e-3);
+}
+
+// With AdamW's first step every element moves by the learning rate, against its gradient's sign.
+TEST_F(CoreTrainerTest, FirstStepIsOfTheLearningRateInEveryElementOfR) {
+  TrainConfig config = Config();
+  config.steps = 1;
+  config.adamw.weight_decay = 0;
+  config.schedule = {.peak = 1e-3};
+  const auto trainer = MakeCore(config);
+  ASSERT_TRUE(RunFor(*trainer, 100, "").ok());
+  for (const float moved : *trainer->CoreDelta()) {
+    EXPECT_NEAR(std::abs(double{moved}), 1e-3, 1e-5);
+  }
+}
+
+TEST_F(CoreTrainerTest, ResumedRunEqualsTheUninterruptedOneBitForBit) {
+  const auto whole = MakeCore(Config());
+  ASSERT_TRUE(RunFor(*whole, 100, "").ok());
+  const std::string path = temp_.path() + "/state";
+  EXPECT_TRUE(absl::IsCancelled(RunFor(*MakeCore(Config()), 3, path)));
+  const auto second = MakeCore(Config());
+  ASSERT_TRUE(second->Restore(*ReadTrainState(path)).ok());
+  ASSERT_TRUE(RunFor(*second, 100, path).ok());
+  EXPECT_EQ(SerializeTrainState(StateOf(*second)), SerializeTrainState(StateOf(*whole)));
+  EXPECT_EQ(*second->CoreDelta(), *whole->CoreDelta());
+}
+
+TEST_F(CoreTrainerTest, BadBasisIsRefused) {
+  basis_.pairs[0].b.assign(basis_.pairs[0].b.size(), 0.0f);
+  TrainConfig config = Config();
+  config.factors = TrainedFactors::kB;
+  TrainingDataOptions options;
+  options.context_tokens = config.context_tokens;
+  EXPECT_EQ(Trainer::Create({*model_, Sha256Of("model"), *backend_, *weights_, start_, &basis_},
+                            config, *PackDocuments(Documents(10), options))
+                .status()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(ComponentWindowTest, GoesOnFromTheFirstPastTheLast) {

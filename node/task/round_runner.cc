@@ -15,6 +15,7 @@
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "engine/lora/gguf_adapter.h"
+#include "engine/lora/latent.h"
 #include "node/task/adapter_library.h"
 #include "node/task/blob_fetcher.h"
 #include "node/task/ledger.h"
@@ -130,7 +131,19 @@ absl::Status RoundRunner::Fetch() {
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter,
                          engine::ReadGgufAdapter(work_.AdapterPath()));
   CHOIR_RETURN_IF_ERROR(CheckTaskAdapter(task_, adapter));
+  if (task_.basis_digest.has_value()) CHOIR_RETURN_IF_ERROR(FetchBasis(adapter));
   return FetchModel();
+}
+
+// The basis is checked as the adapter is: one with hidden directions would silence this node, or
+// all others.
+absl::Status RoundRunner::FetchBasis(const engine::Adapter& adapter) {
+  CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [this] {
+    return FetchBlobToFile(parts_.client, *task_.basis_digest, task_.version.basis_bytes(),
+                           work_.BasisPath(), [](uint64_t, uint64_t) {});
+  }));
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter basis, engine::ReadGgufAdapter(work_.BasisPath()));
+  return engine::CheckBasis(basis, adapter);
 }
 
 absl::Status RoundRunner::FetchModel() {
@@ -156,6 +169,7 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   Job job;
   job.model_path = *model;
   job.adapter_path = work_.AdapterPath();
+  if (task_.basis_digest.has_value()) job.basis_path = work_.BasisPath();
   job.data_folder = parts_.policy.data_folder;
   job.contribution = task_.task.trained_factors();
   if (task_.contribution == engine::Contribution::kSharedA) {
@@ -296,7 +310,9 @@ absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
   context.round = task_.task.round();
   context.base_hash = task_.base_model_digest;
   context.adapter_hash = task_.adapter_digest;
-  context.lora_digest = trust::WorkDigest(task_.run_config_digest, task_.task.trained_factors());
+  context.lora_digest = trust::WorkDigest(
+      task_.run_config_digest, task_.task.trained_factors(),
+      task_.basis_digest.has_value() ? AsChars(*task_.basis_digest) : std::string_view());
   context.delta_length = engine::ContributionLength(adapter, task_.contribution);
   CHOIR_ASSIGN_OR_RETURN(context.last_round_counter, ReadRoundCounter(parts_.home.RoundCounter()));
   context.now = parts_.clock.Now();

@@ -57,6 +57,7 @@ class RoundRunner {
   absl::Status RunChecked();
   void GiveUp(const absl::Status& why);
   absl::Status Fetch();
+  absl::Status FetchBasis(const engine::Adapter& adapter);
   absl::Status FetchModel();
   absl::Status Train();
   absl::StatusOr<Job> MakeJob() const;

@@ -92,6 +92,17 @@ absl::Status CheckRanges(const CheckedTask& checked) {
   return absl::OkStatus();
 }
 
+absl::Status TakeBasis(CheckedTask& checked) {
+  if (checked.contribution != engine::Contribution::kCore) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(checked.basis_digest,
+                         DigestField(checked.version.basis_digest(), "basis"));
+  if (checked.version.basis_bytes() != 0 && checked.version.basis_bytes() <= kMaxAdapterBytes) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("the task's basis has {} bytes", checked.version.basis_bytes()));
+}
+
 }  // namespace
 
 bool IsRunId(std::string_view text) {
@@ -124,6 +135,7 @@ absl::StatusOr<CheckedTask> CheckTask(const v1::CheckInResponse::Task& offer,
                          DigestField(checked.task.adapter_digest(), "adapter"));
   CHOIR_ASSIGN_OR_RETURN(checked.contribution,
                          engine::ParseContribution(checked.task.trained_factors()));
+  CHOIR_RETURN_IF_ERROR(TakeBasis(checked));
   return checked;
 }
 

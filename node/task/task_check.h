@@ -3,6 +3,7 @@
 
 // Checks of what the coordinator offers, before anything is done for it.
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,7 @@ struct CheckedTask {
   Digest run_config_digest{};
   Digest base_model_digest{};
   Digest adapter_digest{};
+  std::optional<Digest> basis_digest{};  // where cores are trained
   engine::Contribution contribution = engine::Contribution::kBoth;
 };
 

@@ -5,6 +5,7 @@
 // What has been done is told by which files exist:
 //   task.pb            the offer that was accepted             (accepted)
 //   adapter.gguf       the adapter to start from               (fetched)
+//   basis.gguf         the basis of its cores, if it has one
 //   job/...            the worker's folder: checkpoint, then delta.f32 and result.json (trained)
 //   session.journal    the secure-aggregation session's secret state (in a session)
 
@@ -31,6 +32,7 @@ class WorkFolder {
   absl::StatusOr<std::optional<v1::CheckInResponse::Task>> Load() const;
 
   [[nodiscard]] std::string AdapterPath() const { return path_ + "/adapter.gguf"; }
+  [[nodiscard]] std::string BasisPath() const { return path_ + "/basis.gguf"; }
   [[nodiscard]] std::string JobPath() const { return path_ + "/job"; }
   [[nodiscard]] bool HasAdapter() const;
 

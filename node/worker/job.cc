@@ -43,6 +43,7 @@ Job JobFrom(const nlohmann::json& json) {
   Job job;
   json.at("model").get_to(job.model_path);
   json.at("adapter").get_to(job.adapter_path);
+  json.at("basis").get_to(job.basis_path);
   json.at("data").get_to(job.data_folder);
   json.at("contribution").get_to(job.contribution);
   json.at("personal").get_to(job.personal_path);
@@ -96,6 +97,7 @@ std::string TrainedAdapterPath(const std::string& folder) {
 absl::Status WriteJob(const std::string& folder, const Job& job) {
   const nlohmann::json json = {{"model", job.model_path},
                                {"adapter", job.adapter_path},
+                               {"basis", job.basis_path},
                                {"data", job.data_folder},
                                {"contribution", job.contribution},
                                {"personal", job.personal_path},

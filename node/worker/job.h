@@ -16,6 +16,7 @@ namespace choir::node {
 struct Job {
   std::string model_path;
   std::string adapter_path;
+  std::string basis_path;  // where cores are trained; otherwise empty
   std::string data_folder;
   std::string contribution;  // what is trained and sent (engine/lora/contribution.h)
   // Where B is this node's own: the adapter that has it. Empty: B is the common one.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -142,6 +143,10 @@ absl::Status Finish(const std::string& folder, const engine::Trainer& trainer,
     CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(trained));
     CHOIR_RETURN_IF_ERROR(AtomicWriteSecretFile(TrainedAdapterPath(folder), bytes));
   }
+  if (contribution == engine::Contribution::kCore) {
+    CHOIR_ASSIGN_OR_RETURN(const std::vector<float> moved, trainer.CoreDelta());
+    return WriteJobResult(folder, result, moved);
+  }
   return WriteJobResult(folder, result, engine::ContributionOf(delta, contribution));
 }
 
@@ -173,7 +178,12 @@ absl::Status Train(const std::string& folder) {
   CHOIR_RETURN_IF_ERROR(PlanMemory(job, model, start, backend->info(), config));
   CHOIR_ASSIGN_OR_RETURN(const engine::DeviceModel weights,
                          engine::DeviceModel::Load(*backend, model));
-  const engine::Trainer::Parts parts{model, model.Sha256(), *backend, weights, start};
+  std::optional<engine::Adapter> basis;
+  if (!job.basis_path.empty()) {
+    CHOIR_ASSIGN_OR_RETURN(basis, engine::ReadGgufAdapter(job.basis_path));
+  }
+  const engine::Trainer::Parts parts{
+      model, model.Sha256(), *backend, weights, start, basis.has_value() ? &*basis : nullptr};
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Trainer> trainer,
                          engine::Trainer::Create(parts, config, std::move(data)));
   const std::string checkpoint = folder + "/checkpoint";

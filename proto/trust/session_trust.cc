@@ -26,11 +26,13 @@ absl::Status SessionVerifier::Verify(const secagg::NodeId& node_id,
   return absl::OkStatus();
 }
 
-Digest WorkDigest(const Digest& run_config_digest, std::string_view trained_factors) {
+Digest WorkDigest(const Digest& run_config_digest, std::string_view trained_factors,
+                  std::string_view basis_digest) {
   return Sha256()
       .Update(run_config_digest)
       .Update(std::string_view("\0", 1))
       .Update(trained_factors)
+      .Update(basis_digest)
       .Finish();
 }
 

@@ -50,7 +50,8 @@ class SessionVerifier final : public secagg::DeviceVerifier {
 
 // SessionConfig.lora_digest: SHA-256 of the run configuration's digest, 0x00 and the factors' name
 // ("both", "a", "b"), so that a cohort agrees on all that the run's configuration says.
-Digest WorkDigest(const Digest& run_config_digest, std::string_view trained_factors);
+Digest WorkDigest(const Digest& run_config_digest, std::string_view trained_factors,
+                  std::string_view basis_digest = {});
 
 // The broadcasts of a session in order: PollSession's `after_stage` and SessionBroadcast's `stage`.
 enum class SessionStage : uint32_t {
