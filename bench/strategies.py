@@ -35,6 +35,9 @@ CONFIGURATIONS = {
     "fedavg": {},
     "alternating": merging(strategy="alternating"),
     "ffa": merging(strategy="ffa"),
+    "latent, rank 8, learning rate 0.02": {"aggregation": {"strategy": "latent"}, "training": {"learning_rate": 0.02}},
+    "latent, rank 32, learning rate 0.02": {"aggregation": {"strategy": "latent"}, "lora": {"rank": 32, "alpha": 64},
+                                            "training": {"learning_rate": 0.02}},
     "share-a (personal)": merging(strategy="share-a"),
     "fedavg, momentum 0.9, rate 0.3": merging(server_optimizer="momentum", server_learning_rate=0.3),
     "fedavg, FedAdagrad, rate 0.01": merging(server_optimizer="fedadagrad", server_learning_rate=0.01),
@@ -43,6 +46,7 @@ CONFIGURATIONS = {
     "alternating, FedAdam, rate 0.01": merging(strategy="alternating", server_optimizer="fedadam",
                                                server_learning_rate=0.01),
     "fedavg, FedProx 0.1": {"training": {"proximal_mu": 0.1}},
+    "fedavg, slices: half of the nodes train 4 of 8": {"aggregation": {"slices": True}, "node": {"max_rank": 4}},
     "fedavg, median of 3 cohorts": {"aggregation": {"combine": "median", "target_cohort": 3, "max_cohort": 3},
                                     "pacing": {"cohorts": 3}},
 }

@@ -99,6 +99,7 @@ void ReadMerging(TomlTable& table, v1::AggregationSpec& aggregation) {
   aggregation.set_server_beta2(Narrow(table.Number("server_beta2", 0, 0.999999, 0.99)));
   aggregation.set_server_tau(Narrow(table.Number("server_tau", 1e-12, 1e6, 1e-3)));
   aggregation.set_combine(table.OneOf("combine", {"mean", "median", "trimmed-mean"}));
+  aggregation.set_slices(table.Flag("slices", false));
   aggregation.set_trim(Narrow(table.Number("trim", 0, 0.49, 0.2)));
 }
 

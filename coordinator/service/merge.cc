@@ -12,6 +12,7 @@
 #include "coordinator/service/merge_gate.h"
 #include "coordinator/service/merge_plan.h"
 #include "coordinator/service/run_plan.h"
+#include "coordinator/strategy/slices.h"
 #include "engine/lora/contribution.h"
 #include "engine/lora/gguf_adapter.h"
 #include "proto/trust/documents.h"
@@ -45,6 +46,7 @@ absl::Status CheckNorm(const secagg::CodecParams& codec, const secagg::CohortSum
                   norm, sum.num_contributors, codec.clip_norm, bound));
 }
 
+// The cohort's means; of a run with slices, `extras` are the components' weights.
 absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
                                           const secagg::CodecParams& codec) {
   CHOIR_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(cohort.sum_path));
@@ -57,6 +59,13 @@ absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
       secagg::DecodeSum(codec, file.bytes(),
                         static_cast<uint32_t>(cohort.result.contributors.size())));
   CHOIR_RETURN_IF_ERROR(CheckNorm(codec, sum));
+  absl::StatusOr<std::vector<double>> weights =
+      ComponentWeights(sum.extras, codec.max_weight, sum.total_weight);
+  if (!weights.ok()) {
+    return secagg::Refusal(secagg::AbortReason::kSumOutOfBound,
+                           std::string(weights.status().message()));
+  }
+  sum.extras = *std::move(weights);
   return sum;
 }
 
@@ -79,7 +88,7 @@ absl::StatusOr<std::vector<CohortUpdate>> ReadSums(const MergeInput& input,
     out.trained_tokens += sum->token_count;
     out.num_clipped += sum->num_clipped;
     loss_sum += sum->loss_sum;
-    updates.push_back({std::move(sum->mean_delta), sum->total_weight});
+    updates.push_back({std::move(sum->mean_delta), sum->total_weight, std::move(sum->extras)});
     used.push_back(&cohort);
   }
   if (updates.empty()) {
@@ -135,6 +144,18 @@ absl::StatusOr<std::vector<float>> StepServer(const ServerOptimizerConfig& confi
   return update;
 }
 
+// The mean over all cohorts' weight becomes each component's own.
+absl::Status DivideSlices(std::span<const CohortUpdate> updates,
+                          std::span<const uint32_t> components, std::vector<float>& mean) {
+  double total = 0;
+  std::vector<double> weights(updates[0].component_weights.size());
+  for (const CohortUpdate& update : updates) {
+    total += update.total_weight;
+    for (size_t j = 0; j < weights.size(); ++j) weights[j] += update.component_weights[j];
+  }
+  return DivideByComponent(components, weights, total, mean);
+}
+
 absl::Status ReadBasis(const v1::AdapterVersion& parent, BlobStore& blobs, VersionState& state) {
   if (parent.basis_digest().empty()) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(const Digest digest, DigestFrom(parent.basis_digest(), "basis_digest"));
@@ -180,8 +201,10 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   std::vector<const MergeInput::Cohort*> used;
   CHOIR_ASSIGN_OR_RETURN(const std::vector<CohortUpdate> updates,
                          ReadSums(input, codec, used, out));
-  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> mean,
-                         CombineCohorts(updates, length, plan.combine));
+  CHOIR_ASSIGN_OR_RETURN(std::vector<float> mean, CombineCohorts(updates, length, plan.combine));
+  if (codec.extra_slots > 0) {
+    CHOIR_RETURN_IF_ERROR(DivideSlices(updates, ComponentsOf(adapter, contribution), mean));
+  }
   v1::AdapterVersion version;
   CHOIR_ASSIGN_OR_RETURN(const std::vector<float> update,
                          StepServer(plan.optimizer, mean, contribution, parent, blobs, version));

@@ -3,12 +3,12 @@
 
 #include <cmath>
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "coordinator/service/run_plan.h"
 #include "coordinator/service/test_federation.h"
+#include "coordinator/strategy/slices.h"
 #include "proto/trust/documents.h"
 #include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/codec.h"
@@ -16,8 +16,6 @@
 
 namespace choir::coordinator {
 namespace {
-
-using testing::ElementsAre;
 
 class MergeTest : public testing::Test {
  protected:
@@ -32,15 +30,40 @@ class MergeTest : public testing::Test {
     secagg::CodecParams codec = secagg::CodecOf(SessionTemplate(config_, config_.num_values()));
     codec.clip_norm = clip_norm;
     const std::vector<float> delta(config_.num_values(), value);
+    std::vector<uint8_t> sum;
+    for (uint8_t node = 0; node < 4; ++node) AddNode(codec, node, delta, {}, sum);
+    return CohortWith(id, sum);
+  }
+  // Two nodes that train component 0 by 1, and two that train component 1 by 3.
+  MergeInput::Cohort SlicedCohort() {
+    const secagg::CodecParams codec =
+        secagg::CodecOf(SessionTemplate(config_, config_.num_values()));
+    const std::vector<uint32_t> components =
+        ComponentsOf(TestAdapter(), engine::Contribution::kBoth);
+    std::vector<uint8_t> sum;
+    for (uint8_t node = 0; node < 4; ++node) {
+      const uint32_t mine = node % 2;
+      std::vector<float> delta(components.size());
+      for (size_t i = 0; i < delta.size(); ++i) {
+        if (components[i] == mine) delta[i] = mine == 0 ? 1.0f : 3.0f;
+      }
+      const std::vector<double> slots = {mine == 0 ? 1.0 : 0.0, mine == 1 ? 1.0 : 0.0};
+      AddNode(codec, node, delta, slots, sum);
+    }
+    return CohortWith("sliced", sum);
+  }
+  static void AddNode(const secagg::CodecParams& codec, uint8_t node,
+                      const std::vector<float>& delta, const std::vector<double>& slots,
+                      std::vector<uint8_t>& sum) {
     secagg::ClientValues values;
     values.delta = delta;
     values.examples = 1;
-    std::vector<uint8_t> sum;
-    for (uint8_t node = 0; node < 4; ++node) {
-      std::array<uint8_t, 32> seed{};
-      seed[0] = node;
-      Add(secagg::EncodeValues(codec, values, SecretBytes<32>(seed)).value(), sum);
-    }
+    values.extras = slots;
+    std::array<uint8_t, 32> seed{};
+    seed[0] = node;
+    Add(secagg::EncodeValues(codec, values, SecretBytes<32>(seed)).value(), sum);
+  }
+  MergeInput::Cohort CohortWith(const std::string& id, const std::vector<uint8_t>& sum) {
     MergeInput::Cohort cohort;
     cohort.session_id = id;
     cohort.sum_path = dir_.path() + "/" + id;
@@ -132,6 +155,30 @@ TEST_F(MergeTest, ClippedNodesStayWithinTheBound) {
   ASSERT_TRUE(output.ok()) << output.status();
   EXPECT_NEAR(Moved(*output), 100.0f / 6.0f, 1e-4f);
   EXPECT_TRUE(output->left_out.empty());
+}
+
+// Half of the nodes train component 0, by 1, the others component 1, by 3: neither is halved.
+TEST_F(MergeTest, SlicesAreDividedByWhatTrainedThem) {
+  v1::RunConfig sliced = TestRun(*blobs_, "fedavg", 1);
+  sliced.mutable_aggregation()->set_slices(true);
+  config_ = CompleteRunConfig(sliced, manifest_, *blobs_, now_).value();
+  EXPECT_EQ(config_.aggregation().slice_components(), 2u);
+  const auto output = Merge({SlicedCohort()});
+  ASSERT_TRUE(output.ok()) << output.status();
+  v1::SignedDocument document;
+  ASSERT_TRUE(document.ParseFromString(output->version.document));
+  v1::AdapterVersion version;
+  ASSERT_TRUE(version.ParseFromString(document.body()));
+  const auto adapter =
+      ReadAdapterBlob(*blobs_, DigestFrom(version.adapter_digest(), "adapter").value());
+  const engine::Adapter start = TestAdapter();
+  for (size_t p = 0; p < start.pairs.size(); ++p) {
+    const auto cols = static_cast<size_t>(start.pairs[p].cols);
+    EXPECT_NEAR(adapter->pairs[p].a[0] - start.pairs[p].a[0], 1.0f, kStep);
+    EXPECT_NEAR(adapter->pairs[p].a[cols] - start.pairs[p].a[cols], 3.0f, kStep);
+    EXPECT_NEAR(adapter->pairs[p].b[0], 1.0f, kStep);
+    EXPECT_NEAR(adapter->pairs[p].b[1], 3.0f, kStep);
+  }
 }
 
 TEST_F(MergeTest, OnlyBadCohortsIsTheirReason) {

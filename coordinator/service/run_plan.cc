@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "coordinator/service/merge_plan.h"
+#include "coordinator/strategy/slices.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/lora/latent.h"
 #include "secure-agg/core/transcript.h"
@@ -65,6 +66,23 @@ absl::Status CheckModel(v1::RunConfig& config, const v1::Manifest& manifest, Blo
   return absl::OkStatus();
 }
 
+// A masked slot for each component's weight.
+absl::Status FillSlices(const engine::Adapter& adapter, v1::AggregationSpec& spec) {
+  spec.set_slice_components(0);
+  if (!spec.slices()) return absl::OkStatus();
+  const uint32_t components = CountComponents(adapter);
+  if (components > secagg::kMaxExtraSlots) {
+    return Invalid("aggregation.slices",
+                   fmt::format("rank {}; slices go up to {}", components, secagg::kMaxExtraSlots));
+  }
+  if (spec.strategy() == "latent" || (!spec.combine().empty() && spec.combine() != "mean")) {
+    return Invalid("aggregation.slices",
+                   "go with every strategy but latent, and with combine = \"mean\"");
+  }
+  spec.set_slice_components(components);
+  return absl::OkStatus();
+}
+
 absl::Status CheckInitialAdapter(v1::RunConfig& config, BlobStore& blobs) {
   CHOIR_ASSIGN_OR_RETURN(const Digest digest,
                          DigestFrom(config.initial_adapter_digest(), "initial_adapter_digest"));
@@ -75,6 +93,7 @@ absl::Status CheckInitialAdapter(v1::RunConfig& config, BlobStore& blobs) {
     // It has a latent form: what the first merge will need.
     CHOIR_RETURN_IF_ERROR(engine::MakeLatent(adapter).status());
   }
+  CHOIR_RETURN_IF_ERROR(FillSlices(adapter, *config.mutable_aggregation()));
   if (config.num_values() != 0 && config.num_values() != adapter.ParameterCount()) {
     return Invalid("num_values", fmt::format("{}, but the initial adapter has {}",
                                              config.num_values(), adapter.ParameterCount()));
@@ -318,6 +337,7 @@ secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delt
   out.federation_id = config.federation_id();
   out.run_id = config.run_id();
   out.delta_length = delta_length;
+  out.extra_slots = spec.slice_components();
   out.word_bits = static_cast<uint8_t>(std::min(spec.ring_bits(), 255u));
   // q = b - ceil(log2 n): the sum of n values of q bits has b.
   const int sum_bits = std::bit_width(std::max(spec.max_cohort(), 1u) - 1);

@@ -21,6 +21,8 @@ struct CohortUpdate {
   // Sum of the weighted deltas over the sum of the weights: ContributionLength() values.
   std::vector<float> mean_delta;
   double total_weight = 0;  // > 0
+  // Of a run with slices (slices.h): the weight behind each component; otherwise empty.
+  std::vector<double> component_weights{};
 };
 
 enum class CombineRule : uint8_t {

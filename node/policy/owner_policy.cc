@@ -41,6 +41,7 @@ absl::Status ReadPolicy(const TomlFile& file, OwnerPolicy& policy) {
   policy.max_load_per_core = table.Number("max_load_per_core", 0, 1000, policy.max_load_per_core);
   policy.network_interfaces = table.List("network_interfaces");
   policy.max_memory_bytes = table.Count("max_memory_mib", 0, kMaxMebibytes, 0) * kMebibyte;
+  policy.max_rank = table.Count32("max_rank", 0, 1u << 16, policy.max_rank);
   policy.max_upload_bytes = table.Count("max_upload_mib", 0, kMaxMebibytes, 0) * kMebibyte;
   return table.Finish();
 }
@@ -116,6 +117,13 @@ absl::Status AllowsRun(const OwnerPolicy& policy, const v1::RunConfig& config,
         "run {} sums on a graph that bears {} % of nodes on the coordinator's side, this "
         "device wants {} % (min_corrupt_percent)",
         config.run_id(), spec.corrupt_percent(), policy.min_corrupt_percent));
+  }
+  if (policy.max_rank != 0 && config.lora().rank() > policy.max_rank &&
+      !config.aggregation().slices()) {
+    return absl::FailedPreconditionError(fmt::format(
+        "run {} trains all components of rank {}, this device at most {} (max_rank); a run with "
+        "slices = true would do",
+        config.run_id(), config.lora().rank(), policy.max_rank));
   }
   const uint64_t upload = config.num_values() * config.aggregation().ring_bits() / 8;
   if (policy.max_upload_bytes != 0 && upload > policy.max_upload_bytes) {

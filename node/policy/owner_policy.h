@@ -40,6 +40,7 @@ struct OwnerPolicy {
   double max_load_per_core = 0;                 // 0: no limit
   std::vector<std::string> network_interfaces;  // unmetered ones ("wlan0", "eth*"); empty: any
   uint64_t max_memory_bytes = 0;                // 0: what is free
+  uint32_t max_rank = 0;                        // LoRA components trained at once; 0: all
   uint64_t max_upload_bytes = 0;                // a round; 0: no limit
 
   // [engine]

@@ -1,6 +1,8 @@
 #include "node/task/round_runner.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -186,6 +188,7 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   job.lora_dropout = static_cast<double>(task_.config.lora().dropout());
   job.dropout_seed = DropoutSeed(task_, parts_.identity.node_id());
   job.proximal_mu = double{training.proximal_mu()};
+  ChooseWindow(job);
   job.packing = training.packing().empty() ? "packed" : training.packing();
   job.train_on = training.train_on().empty() ? "all" : training.train_on();
   job.compute = training.compute().empty() ? "auto" : training.compute();
@@ -197,6 +200,42 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   job.niceness = parts_.policy.niceness;
   job.max_memory_bytes = parts_.policy.max_memory_bytes;
   return job;
+}
+
+// Which components this device trains, if not all. Drawn anew for each round and told to nobody; a
+// restart goes on with the one that the job has.
+void RoundRunner::ChooseWindow(Job& job) const {
+  const uint32_t components = task_.config.aggregation().slice_components();
+  const uint32_t most = parts_.policy.max_rank;
+  if (components == 0 || most == 0 || most >= components) return;
+  const absl::StatusOr<Job> before = ReadJob(work_.JobPath());
+  uint32_t drawn = 0;
+  if (before.ok() && before->window_of == components) {
+    drawn = before->window_first;
+  } else {
+    std::array<uint8_t, 4> bytes{};
+    parts_.random.Fill(bytes);
+    std::memcpy(&drawn, bytes.data(), sizeof(drawn));
+  }
+  job.window_first = drawn % components;
+  job.window_count = before.ok() && before->window_of == components ? before->window_count : most;
+  job.window_of = components;
+}
+
+// The strategy's slots: this node's examples, as far as they count, for each component it trained.
+absl::StatusOr<std::vector<double>> RoundRunner::Slots(uint64_t examples) const {
+  const v1::AggregationSpec& spec = task_.config.aggregation();
+  std::vector<double> slots(spec.slice_components());
+  if (slots.empty()) return slots;
+  CHOIR_ASSIGN_OR_RETURN(const Job job, ReadJob(work_.JobPath()));
+  const double counted =
+      std::min(static_cast<double>(examples), std::round(double{spec.max_examples_weight()}));
+  for (uint32_t j = 0; j < slots.size(); ++j) {
+    const bool trained = job.window_of == 0 ||
+                         (j + job.window_of - job.window_first) % job.window_of < job.window_count;
+    if (trained) slots[j] = counted;
+  }
+  return slots;
 }
 
 absl::Status RoundRunner::Train() {
@@ -349,11 +388,12 @@ absl::Status RoundRunner::Aggregate() {
   const trust::SessionVerifier verifier(parts_.identity.manifest(), parts_.clock.Now());
   CHOIR_ASSIGN_OR_RETURN(const JobResult result, ReadJobResult(work_.JobPath()));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<float> delta, ReadJobDelta(work_.JobPath()));
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<double> slots, Slots(result.examples));
   const secagg::ClientValues values{.delta = delta,
                                     .examples = result.examples,
                                     .loss_sum = result.loss_sum,
                                     .token_count = result.tokens,
-                                    .extras = {}};
+                                    .extras = slots};
   for (;;) {
     CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session, OpenSession(signer, verifier));
     const std::string session_hex = HexEncode(session.session_id());

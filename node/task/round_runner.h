@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -61,6 +62,8 @@ class RoundRunner {
   absl::Status FetchModel();
   absl::Status Train();
   absl::StatusOr<Job> MakeJob() const;
+  void ChooseWindow(Job& job) const;
+  absl::StatusOr<std::vector<double>> Slots(uint64_t examples) const;
   absl::Status RunWorker();
   absl::Status KeepLease(const JobProgress& progress, absl::Time& next_report);
   absl::Status Aggregate();

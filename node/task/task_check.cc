@@ -151,6 +151,13 @@ absl::Status CheckTaskAdapter(const CheckedTask& task, const engine::Adapter& ad
                                                   adapter.ParameterCount(),
                                                   task.config.num_values()));
   }
+  const uint32_t slices = task.config.aggregation().slice_components();
+  int64_t rank = 0;
+  for (const engine::LoraPair& pair : adapter.pairs) rank = std::max(rank, pair.rank);
+  if (slices != 0 && slices != static_cast<uint64_t>(rank)) {
+    return absl::InvalidArgumentError(
+        fmt::format("the run has slices of {} components, the adapter {}", slices, rank));
+  }
   std::vector<secagg::LoraFactors> modules;
   for (const engine::LoraPair& pair : adapter.pairs) modules.push_back({pair.a, pair.b});
   return secagg::CheckAdapter(modules);

@@ -57,6 +57,9 @@ Job JobFrom(const nlohmann::json& json) {
   json.at("lora_dropout").get_to(job.lora_dropout);
   json.at("dropout_seed").get_to(job.dropout_seed);
   json.at("proximal_mu").get_to(job.proximal_mu);
+  json.at("window_first").get_to(job.window_first);
+  json.at("window_count").get_to(job.window_count);
+  json.at("window_of").get_to(job.window_of);
   json.at("packing").get_to(job.packing);
   json.at("train_on").get_to(job.train_on);
   json.at("compute").get_to(job.compute);
@@ -111,6 +114,9 @@ absl::Status WriteJob(const std::string& folder, const Job& job) {
                                {"lora_dropout", job.lora_dropout},
                                {"dropout_seed", job.dropout_seed},
                                {"proximal_mu", job.proximal_mu},
+                               {"window_first", job.window_first},
+                               {"window_count", job.window_count},
+                               {"window_of", job.window_of},
                                {"packing", job.packing},
                                {"train_on", job.train_on},
                                {"compute", job.compute},

@@ -32,6 +32,10 @@ struct Job {
   double lora_dropout = 0;
   uint64_t dropout_seed = 0;
   double proximal_mu = 0;
+  // Where only some components are trained (engine::ComponentWindow); window_of 0: all.
+  uint32_t window_first = 0;
+  uint32_t window_count = 0;
+  uint32_t window_of = 0;
   std::string packing;   // "packed", "windows"
   std::string train_on;  // "all", "completion"
   std::string compute;   // "auto", "f32", "bf16"

@@ -68,6 +68,7 @@ absl::StatusOr<engine::TrainConfig> TrainConfigOf(const Job& job) {
   config.lora_dropout = job.lora_dropout;
   config.dropout_seed = job.dropout_seed;
   config.proximal_mu = job.proximal_mu;
+  config.window = {job.window_first, job.window_count, job.window_of};
   CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
                          engine::ParseContribution(job.contribution));
   config.factors = engine::TrainedBy(contribution);
