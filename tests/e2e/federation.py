@@ -274,7 +274,7 @@ def run_settings(name, model, cohort, **tables):
                    "over_selection": 0},
     }
     for table, values in tables.items():
-        settings[table].update(values)
+        settings.setdefault(table, {}).update(values)
     return settings
 
 
