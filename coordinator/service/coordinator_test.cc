@@ -145,6 +145,23 @@ class CoordinatorTest : public testing::Test {
     }
     return engine::Flatten(version.adapter);
   }
+  // All B A of a flattened adapter of the test's shape.
+  static std::vector<float> ProductsOf(const std::vector<float>& flat) {
+    engine::Adapter adapter = TestAdapter();
+    EXPECT_TRUE(engine::Unflatten(flat, adapter).ok());
+    std::vector<float> out;
+    for (const engine::LoraPair& pair : adapter.pairs) {
+      for (int64_t i = 0; i < pair.rows * pair.cols; ++i) {
+        float sum = 0;
+        for (int64_t k = 0; k < pair.rank; ++k) {
+          sum += pair.b[static_cast<size_t>(i / pair.cols * pair.rank + k)] *
+                 pair.a[static_cast<size_t>(k * pair.cols + i % pair.cols)];
+        }
+        out.push_back(sum);
+      }
+    }
+    return out;
+  }
   std::vector<v1::AdapterVersion> CheckedChain() {
     v1::ListAdapterVersionsRequest request;
     request.set_run_id("demo");
@@ -193,15 +210,25 @@ class CoordinatorStrategyTest : public CoordinatorTest,
 
 TEST_P(CoordinatorStrategyTest, RoundsAddTheMeanOfTheDeltas) {
   AddNodes(4);
-  StartRun(GetParam(), 3);
+  StartRun(GetParam(), 4);
   Play();
   EXPECT_EQ(Status().state(), "finished");
   const std::vector<v1::AdapterVersion> versions = CheckedChain();
-  ASSERT_EQ(versions.size(), 4u);
+  ASSERT_EQ(versions.size(), 5u);
   EXPECT_EQ(versions.back().contributors(), 4u);
   EXPECT_NEAR(versions.back().mean_train_loss(), 2.0, 1e-6);
   for (uint64_t v = 0; v < versions.size(); ++v) {
-    EXPECT_THAT(AdapterOf(versions[v]), Near(Expected(GetParam(), v, {0, 1, 2, 3}))) << v;
+    const std::vector<float> found = AdapterOf(versions[v]);
+    const std::vector<float> wanted = Expected(GetParam(), v, {0, 1, 2, 3});
+    // A decomposition may turn a pair of factors, and amplifies the fixed point's rounding; their
+    // product stays.
+    if (GetParam() != "latent" && GetParam() != "sketch") {
+      EXPECT_THAT(found, Near(wanted)) << v;
+    } else {
+      EXPECT_THAT(ProductsOf(found),
+                  testing::Pointwise(testing::FloatNear(2e-3f), ProductsOf(wanted)))
+          << v;
+    }
   }
   EXPECT_EQ(Status().rounds().rbegin()->trained_tokens(), 40u);
 }

@@ -163,13 +163,8 @@ absl::Status ReadBasis(const v1::AdapterVersion& parent, BlobStore& blobs, Versi
   return absl::OkStatus();
 }
 
-// A basis never changes: only the version that brings it makes a blob.
-absl::Status StoreBasis(const VersionState& state, const v1::AdapterVersion& parent,
-                        BlobStore& blobs, v1::AdapterVersion& version) {
+absl::Status StoreBasis(const VersionState& state, BlobStore& blobs, v1::AdapterVersion& version) {
   if (!state.basis.has_value()) return absl::OkStatus();
-  version.set_basis_digest(parent.basis_digest());
-  version.set_basis_bytes(parent.basis_bytes());
-  if (!parent.basis_digest().empty()) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(*state.basis));
   const Digest digest = Sha256Of(std::string_view(bytes));
   CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
@@ -212,7 +207,7 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   CHOIR_RETURN_IF_ERROR(ReadBasis(parent, blobs, state));
   CHOIR_RETURN_IF_ERROR(plan.strategy->Apply(update, parent.version(), state));
   CHOIR_RETURN_IF_ERROR(CheckNew(state.adapter));
-  CHOIR_RETURN_IF_ERROR(StoreBasis(state, parent, blobs, version));
+  CHOIR_RETURN_IF_ERROR(StoreBasis(state, blobs, version));
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(state.adapter));
   const Digest digest = Sha256Of(bytes);
   CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));

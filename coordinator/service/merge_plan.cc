@@ -32,6 +32,9 @@ absl::Status CheckNumbers(const MergePlan& plan) {
   CHOIR_RETURN_IF_ERROR(CheckRange("server_beta2", optimizer.beta2, 0, 1));
   // Its square is kept in f32.
   CHOIR_RETURN_IF_ERROR(CheckRange("server_tau", optimizer.tau, 1e-12, 1e6));
+  if (optimizer.kind != ServerOptimizerKind::kPlain && !plan.strategy->TakesServerOptimizer()) {
+    return Wrong("server_optimizer", "this strategy takes none but plain");
+  }
   return CheckRange("trim", plan.combine.trim, 0, 0.5);
 }
 

@@ -75,9 +75,13 @@ absl::Status FillSlices(const engine::Adapter& adapter, v1::AggregationSpec& spe
     return Invalid("aggregation.slices",
                    fmt::format("rank {}; slices go up to {}", components, secagg::kMaxExtraSlots));
   }
-  if (spec.strategy() == "latent" || (!spec.combine().empty() && spec.combine() != "mean")) {
+  const absl::StatusOr<std::unique_ptr<AggregationStrategy>> strategy =
+      MakeStrategy(spec.strategy());
+  const bool factors = strategy.ok() && engine::IsFactors((*strategy)->ContributionFor(1));
+  if (!factors || (!spec.combine().empty() && spec.combine() != "mean")) {
     return Invalid("aggregation.slices",
-                   "go with every strategy but latent, and with combine = \"mean\"");
+                   "go with strategies that send factors (not latent, not sketch), and with "
+                   "combine = \"mean\"");
   }
   spec.set_slice_components(components);
   return absl::OkStatus();
@@ -233,6 +237,17 @@ absl::Status FillPacing(v1::PacingSpec& spec) {
   return absl::OkStatus();
 }
 
+// A run that ends within an update would throw half of its rounds away.
+absl::Status CheckRounds(const v1::RunConfig& config) {
+  CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<AggregationStrategy> strategy,
+                         MakeStrategy(config.aggregation().strategy()));
+  const uint64_t each = strategy->VersionsPerUpdate();
+  if (config.pacing().rounds() % each == 0) return absl::OkStatus();
+  return Invalid("pacing.rounds",
+                 fmt::format("{}; with strategy {} an update takes {} rounds: give a multiple",
+                             config.pacing().rounds(), config.aggregation().strategy(), each));
+}
+
 absl::Status FillGate(v1::RunConfig& config, BlobStore& blobs) {
   if (!config.has_gate() || config.gate().data_digest().empty()) {
     config.clear_gate();
@@ -307,6 +322,7 @@ absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::
   CHOIR_RETURN_IF_ERROR(FillAggregation(*config.mutable_aggregation(), manifest));
   CHOIR_RETURN_IF_ERROR(FillPacing(*config.mutable_pacing()));
   CHOIR_RETURN_IF_ERROR(FillGate(config, blobs));
+  CHOIR_RETURN_IF_ERROR(CheckRounds(config));
   config.set_federation_id(manifest.federation_id());
   config.set_created_unix_s(absl::ToUnixSeconds(now));
   CHOIR_RETURN_IF_ERROR(FillLife(config, now));

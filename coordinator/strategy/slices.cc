@@ -23,7 +23,7 @@ uint32_t CountComponents(const engine::Adapter& adapter) {
 
 std::vector<uint32_t> ComponentsOf(const engine::Adapter& adapter,
                                    engine::Contribution contribution) {
-  CHOIR_CHECK(contribution != engine::Contribution::kCore);
+  CHOIR_CHECK(engine::IsFactors(contribution));
   // Through the order in which values are sent: an adapter that holds its own component numbers.
   engine::Adapter numbers = adapter;
   for (engine::LoraPair& pair : numbers.pairs) {

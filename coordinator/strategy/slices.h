@@ -21,7 +21,7 @@ namespace choir::coordinator {
 // The largest rank of a pair: so many components, and masked slots, there are.
 uint32_t CountComponents(const engine::Adapter& adapter);
 
-// The component (row of A, column of B) of each value that is sent. Not for kCore.
+// The component (row of A, column of B) of each value that is sent. IsFactors only.
 std::vector<uint32_t> ComponentsOf(const engine::Adapter& adapter,
                                    engine::Contribution contribution);
 

@@ -8,6 +8,7 @@
 #include "coordinator/strategy/ffa.h"
 #include "coordinator/strategy/latent.h"
 #include "coordinator/strategy/share_a.h"
+#include "coordinator/strategy/sketch.h"
 
 namespace choir::coordinator {
 namespace {
@@ -25,7 +26,7 @@ std::unique_ptr<AggregationStrategy> Make() {
 // One line per strategy, in alphabetical order.
 constexpr StrategyEntry kStrategies[] = {
     {"alternating", Make<Alternating>}, {"fedavg", Make<FedAvg>},  {"ffa", Make<Ffa>},
-    {"latent", Make<Latent>},           {"share-a", Make<ShareA>},
+    {"latent", Make<Latent>},           {"share-a", Make<ShareA>}, {"sketch", Make<Sketch>},
 };
 
 }  // namespace

@@ -37,6 +37,11 @@ class AggregationStrategy {
   // initial adapter). An abandoned round leaves the version, and so this, as it was.
   [[nodiscard]] virtual engine::Contribution ContributionFor(uint64_t parent) const = 0;
 
+  // How many versions, from an even multiple of it on, one update of the adapter takes.
+  [[nodiscard]] virtual uint64_t VersionsPerUpdate() const { return 1; }
+  // False: the updates have no coordinates that moments could follow from version to version.
+  [[nodiscard]] virtual bool TakesServerOptimizer() const { return true; }
+
   // Moves version `parent` to the next version by `update`, of the length that
   // ContributionFor(parent) has. INVALID_ARGUMENT, and nothing changed, if it has another.
   [[nodiscard]] virtual absl::Status Apply(std::span<const float> update, uint64_t parent,

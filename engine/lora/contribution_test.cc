@@ -13,7 +13,7 @@ Adapter TwoPairs() {
 }
 
 TEST(ContributionTest, NamesRoundTripAndOthersAreRefused) {
-  for (const char* name : {"both", "a", "b", "shared-a", "core"}) {
+  for (const char* name : {"both", "a", "b", "shared-a", "core", "sketch-left", "sketch-right"}) {
     EXPECT_EQ(ContributionName(ParseContribution(name).value()), name);
   }
   EXPECT_EQ(ParseContribution("shared-b").status().code(), absl::StatusCode::kInvalidArgument);

@@ -62,7 +62,8 @@ TEST(LatentTest, CoreOfTheStartIsItsSingularValues) {
   ASSERT_EQ(core.size(), CoreLength(TwoPairs()));
   for (size_t p = 0; p < 3; ++p) {
     for (size_t q = 0; q < 3; ++q) {
-      if (p != q) EXPECT_NEAR(double{core[3 * p + q]}, 0, 1e-6);
+      if (p == q) continue;
+      EXPECT_NEAR(double{core[3 * p + q]}, 0, 1e-6);
     }
   }
   EXPECT_GE(core[0], core[4]);

@@ -322,7 +322,9 @@ TEST_F(CoreTrainerTest, FirstStepIsOfTheLearningRateInEveryElementOfR) {
   config.schedule = {.peak = 1e-3};
   const auto trainer = MakeCore(config);
   ASSERT_TRUE(RunFor(*trainer, 100, "").ok());
-  for (const float moved : *trainer->CoreDelta()) {
+  const auto delta = trainer->CoreDelta();
+  ASSERT_TRUE(delta.ok()) << delta.status();
+  for (const float moved : *delta) {
     EXPECT_NEAR(std::abs(double{moved}), 1e-3, 1e-5);
   }
 }

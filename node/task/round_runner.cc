@@ -18,8 +18,10 @@
 #include "base/status_macros.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/lora/latent.h"
+#include "engine/lora/sketch.h"
 #include "node/task/adapter_library.h"
 #include "node/task/blob_fetcher.h"
+#include "node/task/kept_training.h"
 #include "node/task/ledger.h"
 #include "node/task/personal_adapter.h"
 #include "node/task/round_counter.h"
@@ -54,7 +56,11 @@ absl::Status Insist(const std::function<bool(absl::Duration)>& sleep,
 // Micro-batches that the rounds before this version have used.
 uint64_t MicroBatchesBefore(const CheckedTask& task) {
   const v1::TrainingSpec& training = task.config.training();
-  return task.task.adapter_version() * training.local_steps() * training.batch();
+  // Of a sketch's two versions one is trained for.
+  const bool sketches = task.contribution == engine::Contribution::kSketchLeft ||
+                        task.contribution == engine::Contribution::kSketchRight;
+  const uint64_t trained = task.task.adapter_version() / (sketches ? 2 : 1);
+  return trained * training.local_steps() * training.batch();
 }
 
 // Of dropout masks: the node's own in each version, and the same after a restart.
@@ -145,7 +151,9 @@ absl::Status RoundRunner::FetchBasis(const engine::Adapter& adapter) {
                            work_.BasisPath(), [](uint64_t, uint64_t) {});
   }));
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter basis, engine::ReadGgufAdapter(work_.BasisPath()));
-  return engine::CheckBasis(basis, adapter);
+  return task_.contribution == engine::Contribution::kCore
+             ? engine::CheckBasis(basis, adapter)
+             : engine::CheckSketchBasis(basis, adapter);
 }
 
 absl::Status RoundRunner::FetchModel() {
@@ -174,6 +182,7 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   if (task_.basis_digest.has_value()) job.basis_path = work_.BasisPath();
   job.data_folder = parts_.policy.data_folder;
   job.contribution = task_.task.trained_factors();
+  job.adapter_version = task_.task.adapter_version();
   if (task_.contribution == engine::Contribution::kSharedA) {
     const PersonalAdapter personal(parts_.home.Adapters(), task_.config.run_id());
     if (personal.Exists()) job.personal_path = personal.path();
@@ -240,6 +249,11 @@ absl::StatusOr<std::vector<double>> RoundRunner::Slots(uint64_t examples) const 
 
 absl::Status RoundRunner::Train() {
   if (ReadJobResult(work_.JobPath()).ok()) return absl::OkStatus();
+  if (task_.contribution == engine::Contribution::kSketchRight) {
+    CHOIR_ASSIGN_OR_RETURN(const bool reused,
+                           Kept().Reuse(work_.AdapterPath(), work_.BasisPath(), work_.JobPath()));
+    if (reused) return absl::OkStatus();
+  }
   CHOIR_ASSIGN_OR_RETURN(const Job job, MakeJob());
   CHOIR_RETURN_IF_ERROR(WriteJob(work_.JobPath(), job));
   // A worker that is killed (memory, a lost device) goes on from its checkpoint, but not for ever.
@@ -409,17 +423,33 @@ absl::Status RoundRunner::Aggregate() {
   }
 }
 
+KeptTraining RoundRunner::Kept() const {
+  return KeptTraining(parts_.home.Adapters(), task_.config.run_id(), task_.adapter_digest);
+}
+
+// What of this round's training the next ones need, and nobody else may see.
+absl::Status RoundRunner::KeepForLater() const {
+  switch (task_.contribution) {
+    case engine::Contribution::kSharedA:
+      return PersonalAdapter(parts_.home.Adapters(), task_.config.run_id())
+          .Keep(work_.AdapterPath(), TrainedAdapterPath(work_.JobPath()));
+    case engine::Contribution::kSketchLeft:
+      return Kept().Keep(work_.JobPath());
+    case engine::Contribution::kSketchRight:
+      return Kept().Drop();
+    default:
+      return absl::OkStatus();
+  }
+}
+
 // The masked input has left: whatever comes of it, the delta is spent, and the owner's ledger says
 // so.
 absl::Status RoundRunner::Settle(const std::string& session_hex, const SessionOutcome& outcome) {
   absl::Status status = outcome.ended;
   if (outcome.in_the_sum) status = AwaitResult();
   if (absl::IsCancelled(status) && !secagg::ReasonOf(status).has_value()) return status;
-  if (task_.contribution == engine::Contribution::kSharedA) {
-    const PersonalAdapter personal(parts_.home.Adapters(), task_.config.run_id());
-    CHOIR_RETURN_IF_ERROR(personal.Keep(work_.AdapterPath(), TrainedAdapterPath(work_.JobPath())));
-    CHOIR_FAILPOINT("node-personal-kept");
-  }
+  CHOIR_RETURN_IF_ERROR(KeepForLater());
+  CHOIR_FAILPOINT("node-personal-kept");
   CHOIR_ASSIGN_OR_RETURN(const bool noted, LedgerHasSession(parts_.home.Ledger(), session_hex));
   if (!noted) {
     const LedgerEntry entry{.time = parts_.clock.Now(),

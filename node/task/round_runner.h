@@ -19,6 +19,7 @@
 #include "node/identity/identity.h"
 #include "node/policy/owner_policy.h"
 #include "node/task/coordinator_client.h"
+#include "node/task/kept_training.h"
 #include "node/task/model_library.h"
 #include "node/task/session_driver.h"
 #include "node/task/task_check.h"
@@ -75,6 +76,8 @@ class RoundRunner {
   absl::StatusOr<std::string> WaitForCohort();
   absl::Status Settle(const std::string& session_hex, const SessionOutcome& outcome);
   absl::Status AwaitResult();
+  [[nodiscard]] KeptTraining Kept() const;
+  [[nodiscard]] absl::Status KeepForLater() const;
   void Show(const char* state, const std::string& detail);
 
   const RoundParts& parts_;

@@ -93,7 +93,7 @@ absl::Status CheckRanges(const CheckedTask& checked) {
 }
 
 absl::Status TakeBasis(CheckedTask& checked) {
-  if (checked.contribution != engine::Contribution::kCore) return absl::OkStatus();
+  if (!engine::NeedsBasis(checked.contribution)) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(checked.basis_digest,
                          DigestField(checked.version.basis_digest(), "basis"));
   if (checked.version.basis_bytes() != 0 && checked.version.basis_bytes() <= kMaxAdapterBytes) {

@@ -30,7 +30,7 @@ struct CheckedTask {
   Digest run_config_digest{};
   Digest base_model_digest{};
   Digest adapter_digest{};
-  std::optional<Digest> basis_digest{};  // where cores are trained
+  std::optional<Digest> basis_digest{};  // where the contribution needs one
   engine::Contribution contribution = engine::Contribution::kBoth;
 };
 

@@ -44,6 +44,7 @@ Job JobFrom(const nlohmann::json& json) {
   json.at("model").get_to(job.model_path);
   json.at("adapter").get_to(job.adapter_path);
   json.at("basis").get_to(job.basis_path);
+  json.at("adapter_version").get_to(job.adapter_version);
   json.at("data").get_to(job.data_folder);
   json.at("contribution").get_to(job.contribution);
   json.at("personal").get_to(job.personal_path);
@@ -101,6 +102,7 @@ absl::Status WriteJob(const std::string& folder, const Job& job) {
   const nlohmann::json json = {{"model", job.model_path},
                                {"adapter", job.adapter_path},
                                {"basis", job.basis_path},
+                               {"adapter_version", job.adapter_version},
                                {"data", job.data_folder},
                                {"contribution", job.contribution},
                                {"personal", job.personal_path},

@@ -16,7 +16,8 @@ namespace choir::node {
 struct Job {
   std::string model_path;
   std::string adapter_path;
-  std::string basis_path;  // where cores are trained; otherwise empty
+  std::string basis_path;  // where the contribution needs one; otherwise empty
+  uint64_t adapter_version = 0;
   std::string data_folder;
   std::string contribution;  // what is trained and sent (engine/lora/contribution.h)
   // Where B is this node's own: the adapter that has it. Empty: B is the common one.

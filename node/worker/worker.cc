@@ -20,6 +20,8 @@
 #include "engine/chat/chat_template.h"
 #include "engine/lora/contribution.h"
 #include "engine/lora/gguf_adapter.h"
+#include "engine/lora/latent.h"
+#include "engine/lora/sketch.h"
 #include "engine/model/device_model.h"
 #include "engine/model/model.h"
 #include "engine/train/compute_choice.h"
@@ -129,26 +131,57 @@ absl::StatusOr<engine::Adapter> StartOf(const Job& job) {
   return start;
 }
 
-absl::Status Finish(const std::string& folder, const engine::Trainer& trainer,
-                    const engine::Adapter& start, engine::Contribution contribution,
-                    uint64_t documents) {
-  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter trained, trainer.CurrentAdapter());
+// What this node sends, before it is weighted and masked.
+absl::StatusOr<std::vector<float>> DeltaOf(const Job& job, engine::Contribution contribution,
+                                           const engine::Trainer& trainer,
+                                           const engine::Adapter& start,
+                                           const engine::Adapter& trained,
+                                           const engine::Adapter* basis) {
+  if (contribution == engine::Contribution::kCore) return trainer.CoreDelta();
+  if (contribution == engine::Contribution::kSketchLeft) {
+    return engine::LeftSketchDelta(trained, start, job.adapter_version);
+  }
+  if (contribution == engine::Contribution::kSketchRight) {
+    return engine::RightSketchDelta(trained, start, *basis);
+  }
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter delta, engine::Subtract(trained, start));
+  return engine::ContributionOf(delta, contribution);
+}
+
+absl::Status Finish(const std::string& folder, const Job& job, const engine::Trainer& trainer,
+                    const engine::Adapter& start, const engine::Adapter* basis,
+                    uint64_t documents) {
+  CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
+                         engine::ParseContribution(job.contribution));
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter trained, trainer.CurrentAdapter());
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> delta,
+                         DeltaOf(job, contribution, trainer, start, trained, basis));
   const engine::TrainMetrics metrics = trainer.metrics();
   const JobResult result{.examples = documents,
                          .tokens = metrics.tokens,
                          .loss_sum = metrics.mean_loss * static_cast<double>(metrics.tokens),
                          .steps = static_cast<uint64_t>(metrics.steps),
                          .mean_loss = metrics.mean_loss};
-  if (contribution == engine::Contribution::kSharedA) {
+  // Some of it stays on this device for later rounds.
+  if (contribution == engine::Contribution::kSharedA ||
+      contribution == engine::Contribution::kSketchLeft) {
     CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(trained));
     CHOIR_RETURN_IF_ERROR(AtomicWriteSecretFile(TrainedAdapterPath(folder), bytes));
   }
-  if (contribution == engine::Contribution::kCore) {
-    CHOIR_ASSIGN_OR_RETURN(const std::vector<float> moved, trainer.CoreDelta());
-    return WriteJobResult(folder, result, moved);
-  }
-  return WriteJobResult(folder, result, engine::ContributionOf(delta, contribution));
+  return WriteJobResult(folder, result, delta);
+}
+
+// The basis, where this contribution needs one.
+absl::StatusOr<std::optional<engine::Adapter>> BasisOf(const Job& job,
+                                                       const engine::Adapter& start) {
+  CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
+                         engine::ParseContribution(job.contribution));
+  if (!engine::NeedsBasis(contribution)) return std::nullopt;
+  CHOIR_ASSIGN_OR_RETURN(engine::Adapter basis, engine::ReadGgufAdapter(job.basis_path));
+  CHOIR_RETURN_IF_ERROR(contribution == engine::Contribution::kCore
+                            ? engine::CheckBasis(basis, start)
+                            : engine::CheckSketchBasis(basis, start));
+  return basis;
 }
 
 void PrintProgress(const engine::StepReport& report) {
@@ -179,12 +212,11 @@ absl::Status Train(const std::string& folder) {
   CHOIR_RETURN_IF_ERROR(PlanMemory(job, model, start, backend->info(), config));
   CHOIR_ASSIGN_OR_RETURN(const engine::DeviceModel weights,
                          engine::DeviceModel::Load(*backend, model));
-  std::optional<engine::Adapter> basis;
-  if (!job.basis_path.empty()) {
-    CHOIR_ASSIGN_OR_RETURN(basis, engine::ReadGgufAdapter(job.basis_path));
-  }
-  const engine::Trainer::Parts parts{
-      model, model.Sha256(), *backend, weights, start, basis.has_value() ? &*basis : nullptr};
+  CHOIR_ASSIGN_OR_RETURN(const std::optional<engine::Adapter> basis, BasisOf(job, start));
+  const engine::Adapter* const its = basis.has_value() ? &*basis : nullptr;
+  const bool cores = job.contribution == engine::ContributionName(engine::Contribution::kCore);
+  const engine::Trainer::Parts parts{model,   model.Sha256(), *backend,
+                                     weights, start,          cores ? its : nullptr};
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Trainer> trainer,
                          engine::Trainer::Create(parts, config, std::move(data)));
   const std::string checkpoint = folder + "/checkpoint";
@@ -192,9 +224,7 @@ absl::Status Train(const std::string& folder) {
   const engine::TrainHooks hooks{.on_step = &PrintProgress,
                                  .should_stop = [] { return stop_requested != 0; }};
   CHOIR_RETURN_IF_ERROR(trainer->Run(hooks, {checkpoint, kCheckpointEverySteps}, SystemClock()));
-  CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
-                         engine::ParseContribution(job.contribution));
-  return Finish(folder, *trainer, start, contribution, documents);
+  return Finish(folder, job, *trainer, start, its, documents);
 }
 
 }  // namespace
