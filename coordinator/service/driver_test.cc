@@ -52,6 +52,9 @@ class SlowBlobStore final : public BlobStore {
   absl::StatusOr<std::string> Read(const Digest& digest, uint64_t offset, uint64_t max) override {
     return store_->Read(digest, offset, max);
   }
+  absl::StatusOr<std::string> LocalFile(const Digest& digest) override {
+    return store_->LocalFile(digest);
+  }
 
   std::atomic<bool> armed = false;
   absl::Notification entered;

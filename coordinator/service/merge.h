@@ -35,8 +35,8 @@ struct MergeInput {
   std::optional<secagg::ChainHead> head;  // of the run's round results
   absl::Time now;
   // Of the evaluation gate: who evaluates, and where its files may lie for the time being.
-  Evaluate evaluate;
-  std::string gate_folder;
+  Evaluate evaluate{};
+  std::string gate_folder{};
 };
 
 struct MergeOutput {

@@ -44,7 +44,7 @@ struct RunContext {
   // Something that waiters on this topic wait for has happened (RunTopic, SessionTopic).
   std::function<void(std::string)> changed;
   // Of the evaluation gate; empty: this coordinator has none.
-  Evaluate evaluate;
+  Evaluate evaluate{};
 };
 
 std::string RunTopic(std::string_view run_id);
