@@ -76,6 +76,17 @@ uint64_t DropoutSeed(const CheckedTask& task, std::string_view node_id) {
   return seed;
 }
 
+// What AllowsRun cannot know before the adapter is here: some contributions are longer than it.
+absl::Status CheckUpload(const OwnerPolicy& policy, const CheckedTask& task,
+                         const engine::Adapter& adapter) {
+  const uint64_t upload = engine::ContributionLength(adapter, task.contribution) *
+                          task.config.aggregation().ring_bits() / 8;
+  if (policy.max_upload_bytes == 0 || upload <= policy.max_upload_bytes) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("this round uploads {} bytes, this device allows {} (max_upload_mib)", upload,
+                  policy.max_upload_bytes));
+}
+
 }  // namespace
 
 RoundRunner::RoundRunner(const RoundParts& parts) : parts_(parts), work_(parts.home.Work()) {}
@@ -139,6 +150,7 @@ absl::Status RoundRunner::Fetch() {
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter,
                          engine::ReadGgufAdapter(work_.AdapterPath()));
   CHOIR_RETURN_IF_ERROR(CheckTaskAdapter(task_, adapter));
+  CHOIR_RETURN_IF_ERROR(CheckUpload(parts_.policy, task_, adapter));
   if (task_.basis_digest.has_value()) CHOIR_RETURN_IF_ERROR(FetchBasis(adapter));
   return FetchModel();
 }
