@@ -254,7 +254,7 @@ TEST(LatentTest, SendsCoresBetweenABasisOnceTheFirstRoundHasMadeOne) {
   EXPECT_EQ(engine::ContributionLength(SmallAdapter(), Contribution::kCore), 5u);
   VersionState state{SmallAdapter()};
   EXPECT_EQ(strategy->Apply(Ramp(5, 1), 1, state).code(), absl::StatusCode::kFailedPrecondition);
-  ASSERT_TRUE(strategy->Apply(Ramp(17, 0.5f), 0, state).ok());
+  ASSERT_TRUE(strategy->Apply(Ramp(13, 0.5f), 0, state).ok());
   ASSERT_TRUE(state.basis.has_value());
   EXPECT_TRUE(engine::CheckBasis(*state.basis, state.adapter).ok());
   const engine::Adapter basis = *state.basis;
