@@ -93,9 +93,10 @@ class StrategiesTest(unittest.TestCase):
         self.there.coordinator.kill()
         self.there.start_coordinator()
         self.there.wait_for_end(name, seconds=2 * federation.PATIENCE_S)
-        # Masks are others, and so is the rounding of the fixed point: steps of 2^-29, amplified by 0.01 / tau.
-        difference = adapters.flat(adapters.read(self.pull(name, 3))) - adapters.flat(adapters.read(self.pull("adam", 3)))
-        self.assertLess(np.max(np.abs(difference)), 1e-5)
+        # Masks are others, and so is the rounding of the fixed point, which FedAdam amplifies where an update is near
+        # zero. Without its moments the next step would be another by some thousandths.
+        wanted = adapters.flat(adapters.read(self.pull("adam", 3)))
+        self.assertLess(np.max(np.abs(adapters.flat(adapters.read(self.pull(name, 3))) - wanted)), 3e-4)
 
     def test_gate_publishes_what_is_better_and_refuses_what_is_worse(self):
         held_out = self.there.folder / "held-out.jsonl"
