@@ -20,7 +20,16 @@ constexpr const char* kFormatHint =
     "{\"messages\":[{\"role\",\"content\"}]};"
     " --skip-bad-lines leaves bad ones out";
 
-void ReportBadLines(const engine::DatasetReport& report, Output& output) {
+engine::DatasetOptions DatasetOptionsOf(const DataOptions& options) {
+  return {.skip_bad_lines = options.skip_bad_lines,
+          .deduplicate = options.deduplicate,
+          .take = options.take};
+}
+
+void ReportLeftOut(const engine::DatasetReport& report, Output& output) {
+  if (report.duplicates > 0) {
+    output.Note(fmt::format("left out {} duplicates", report.duplicates));
+  }
   if (report.bad_lines == 0) return;
   const engine::BadLine& first = report.first_bad_lines.front();
   output.Warning(fmt::format("left out {} bad lines; the first is {}:{}: {}", report.bad_lines,
@@ -62,6 +71,9 @@ void AddDataOptions(CLI::App& app, DataOptions& options) {
   app.add_flag("--skip-bad-lines", options.skip_bad_lines,
                "Leave out lines that cannot be read, instead of stopping")
       ->group(kGroup);
+  app.add_flag("--dedup", options.deduplicate,
+               "Leave out examples that say exactly what an earlier one said (SHA-256)")
+      ->group(kGroup);
 }
 
 void AddChatTemplateOption(CLI::App& app, std::string& family) {
@@ -95,12 +107,10 @@ absl::StatusOr<engine::TrainingData> LoadData(const std::string& what, const std
                                               const engine::Model& model,
                                               const DataOptions& options, DataUse use,
                                               uint64_t seed, Output& output) {
-  engine::DatasetOptions dataset_options;
-  dataset_options.skip_bad_lines = options.skip_bad_lines;
   engine::DatasetReport report;
-  const auto examples = engine::ReadExamples(path, dataset_options, &report);
+  const auto examples = engine::ReadExamples(path, DatasetOptionsOf(options), &report);
   if (!examples.ok()) return BadInput(what, path, examples.status(), kFormatHint);
-  ReportBadLines(report, output);
+  ReportLeftOut(report, output);
   engine::TrainingDataOptions data_options;
   CHOIR_ASSIGN_OR_RETURN(data_options.packing, engine::ParsePacking(options.packing));
   CHOIR_ASSIGN_OR_RETURN(data_options.train_on, engine::ParseTrainOn(options.train_on));
@@ -118,6 +128,18 @@ absl::StatusOr<engine::TrainingData> LoadData(const std::string& what, const std
                                data_options.context_tokens, model.spec().context_length));
   }
   return data;
+}
+
+absl::Status ReadDigests(const std::string& what, const std::string& path,
+                         const DataOptions& options,
+                         const std::function<void(const Digest& loose)>& visit) {
+  engine::DatasetOptions reading = DatasetOptionsOf(options);
+  reading.take = [&visit](const engine::ExampleDigest& digest) {
+    visit(digest.loose);
+    return true;
+  };
+  const auto examples = engine::ReadExamples(path, reading);
+  return examples.ok() ? absl::OkStatus() : BadInput(what, path, examples.status(), kFormatHint);
 }
 
 }  // namespace choir::cli

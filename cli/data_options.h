@@ -4,6 +4,7 @@
 // Options that say how text becomes training or evaluation data, and the reading of it.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,10 +25,14 @@ struct DataOptions {
   std::string chat_template = "auto";
   bool append_eos = true;
   bool skip_bad_lines = false;
+  bool deduplicate = false;
+  // No option of its own: which examples are read (DatasetOptions::take).
+  std::function<bool(const engine::ExampleDigest&)> take{};
 };
 inline constexpr int64_t kDefaultContextTokens = 512;
 
-// --ctx, --packing, --train-on, --chat-template, --eos / --no-eos, --skip-bad-lines.
+// --ctx, --packing, --train-on, --chat-template, --eos / --no-eos, --skip-bad-lines,
+// --dedup.
 void AddDataOptions(CLI::App& app, DataOptions& options);
 // --chat-template alone.
 void AddChatTemplateOption(CLI::App& app, std::string& family);
@@ -47,6 +52,11 @@ absl::StatusOr<engine::TrainingData> LoadData(const std::string& what, const std
                                               const engine::Model& model,
                                               const DataOptions& options, DataUse use,
                                               uint64_t seed, Output& output);
+
+// Tells `visit` the loose digest of each example that LoadData would read.
+absl::Status ReadDigests(const std::string& what, const std::string& path,
+                         const DataOptions& options,
+                         const std::function<void(const Digest& loose)>& visit);
 
 }  // namespace choir::cli
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,13 +16,12 @@
 #include "cli/command.h"
 #include "cli/engine_session.h"
 #include "cli/failure.h"
-#include "cli/humane.h"
+#include "cli/held_out.h"
 #include "cli/interrupt.h"
-#include "cli/progress.h"
-#include "cli/step_log.h"
 #include "cli/train_options.h"
 #include "cli/train_plan.h"
-#include "engine/infer/evaluator.h"
+#include "cli/train_report.h"
+#include "cli/train_watch.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/train/train_state.h"
 #include "engine/train/trainer.h"
@@ -33,8 +33,8 @@ struct Options {
   TrainOptions train;
   std::string data;
   std::string output;
-  std::string eval_data;
-  std::string log_jsonl;
+  HeldOutOptions held_out;
+  TrainRecords records;
   std::string checkpoint;
   int64_t checkpoint_every = 50;
   bool resume = false;
@@ -54,10 +54,8 @@ class TrainCommand {
   absl::StatusOr<engine::TrainingPlan> ShowPlan(const engine::TrainingData& data) const;
   absl::Status OpenTrainer(engine::TrainingData data);
   absl::Status ResumeFromCheckpoint();
-  absl::Status PrepareEvaluation();
-  absl::StatusOr<std::optional<engine::Evaluation>> Evaluate();
   absl::Status Train();
-  absl::Status Finish(const std::optional<engine::Evaluation>& before, absl::Duration took);
+  absl::Status Finish(absl::Duration took);
 
   const Options& options_;
   Output& output_;
@@ -66,34 +64,48 @@ class TrainCommand {
   engine::TrainConfig config_;
   engine::Adapter start_;
   std::unique_ptr<engine::Trainer> trainer_;
-  std::optional<engine::Evaluator> evaluator_;
-  std::optional<engine::Packer> eval_packer_;
+  std::optional<HeldOut> held_out_;
   uint64_t tokens_before_ = 0;  // of an earlier run that this one resumes
 };
+
+// A file there can be written; fine if there is no path.
+absl::Status CheckFolderOf(std::string_view option, const std::string& path) {
+  if (path.empty()) return absl::OkStatus();
+  std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (folder.empty()) folder = ".";
+  if (::access(folder.c_str(), W_OK) == 0) return absl::OkStatus();
+  return UsageError(fmt::format("{}: cannot write into the folder {}", option, folder.string()),
+                    "make the folder, or choose another one");
+}
 
 absl::Status TrainCommand::Run() {
   CHOIR_RETURN_IF_ERROR(CheckOptions());
   CHOIR_ASSIGN_OR_RETURN(session_, OpenSession(options_.train.device, options_.train.model, ""));
   CHOIR_ASSIGN_OR_RETURN(start_, StartAdapter(options_.train, *session_.model));
   CHOIR_ASSIGN_OR_RETURN(config_, TrainConfigOf(options_.train, *session_.model, start_));
-  CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
-                         LoadData("data", options_.data, *session_.model, options_.train.data,
-                                  DataUse::kTraining, options_.train.seed, output_));
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan, ShowPlan(data));
+  CHOIR_ASSIGN_OR_RETURN(SplitData data,
+                         LoadSplitData(options_.data, options_.held_out, *session_.model,
+                                       options_.train.data, options_.train.seed, output_));
+  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan, ShowPlan(data.training));
   CHOIR_RETURN_IF_ERROR(WithHint(engine::CheckFits(plan, session_.backend->info()),
                                  "lower --ctx, train fewer --modules, or use --recompute on"));
   if (options_.dry_run) return absl::OkStatus();
   config_.checkpoint_blocks = plan.checkpoint_blocks;
-  CHOIR_RETURN_IF_ERROR(OpenTrainer(std::move(data)));
-  CHOIR_RETURN_IF_ERROR(PrepareEvaluation());
-  CHOIR_ASSIGN_OR_RETURN(const auto before, Evaluate());
+  config_.evaluation = EvaluationPlanOf(options_.held_out, data.held_out);
+  CHOIR_RETURN_IF_ERROR(OpenTrainer(std::move(data.training)));
+  if (data.held_out.has_value()) {
+    CHOIR_ASSIGN_OR_RETURN(
+        held_out_, HeldOut::Create(session_, trainer_->device_adapter(), *data.held_out,
+                                   config_.context_tokens, config_.compute, output_, clock_));
+  }
   tokens_before_ = trainer_->metrics().tokens;
   const absl::Time begin = clock_.Now();
   CHOIR_RETURN_IF_ERROR(Train());
-  return Finish(before, clock_.Now() - begin);
+  return Finish(clock_.Now() - begin);
 }
 
 absl::Status TrainCommand::CheckOptions() const {
+  CHOIR_RETURN_IF_ERROR(CheckHeldOutOptions(options_.held_out));
   if (options_.dry_run) return absl::OkStatus();
   if (options_.output.empty()) {
     return UsageError("--output is required", "--dry-run shows the plan without training");
@@ -102,13 +114,8 @@ absl::Status TrainCommand::CheckOptions() const {
     return UsageError("--resume needs --checkpoint FILE");
   }
   // Found out now, not after hours.
-  std::filesystem::path folder = std::filesystem::path(options_.output).parent_path();
-  if (folder.empty()) folder = ".";
-  if (::access(folder.c_str(), W_OK) != 0) {
-    return UsageError(fmt::format("--output: cannot write into the folder {}", folder.string()),
-                      "make the folder, or choose another one");
-  }
-  return absl::OkStatus();
+  CHOIR_RETURN_IF_ERROR(CheckFolderOf("--output", options_.output));
+  return CheckFolderOf("--plot", options_.records.plot);
 }
 
 absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(
@@ -176,86 +183,53 @@ absl::Status TrainCommand::ResumeFromCheckpoint() {
   return absl::OkStatus();
 }
 
-absl::Status TrainCommand::PrepareEvaluation() {
-  if (options_.eval_data.empty()) return absl::OkStatus();
-  CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
-                         LoadData("evaluation data", options_.eval_data, *session_.model,
-                                  options_.train.data, DataUse::kEvaluation, 0, output_));
-  eval_packer_ = std::move(data.packer);
-  CHOIR_ASSIGN_OR_RETURN(
-      evaluator_, engine::Evaluator::Create(*session_.model, *session_.backend, *session_.weights,
-                                            &trainer_->device_adapter(), config_.context_tokens,
-                                            config_.compute));
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::optional<engine::Evaluation>> TrainCommand::Evaluate() {
-  if (!evaluator_.has_value()) return std::nullopt;
-  ProgressBar bar(output_, clock_, "eval",
-                  static_cast<int64_t>(eval_packer_->MicroBatchesInEpoch()));
-  return evaluator_->Evaluate(*eval_packer_, [&bar](uint64_t done, uint64_t /*total*/) {
-    bar.Update(static_cast<int64_t>(done), "");
-    return !InterruptRequested();
-  });
-}
-
 absl::Status TrainCommand::Train() {
-  std::optional<StepLog> log;
-  if (!options_.log_jsonl.empty()) {
-    CHOIR_ASSIGN_OR_RETURN(log, StepLog::Open(options_.log_jsonl, trainer_->step()));
-  }
-  absl::Status log_status;
-  ProgressBar bar(output_, clock_, "train", trainer_->total_steps());
-  engine::TrainHooks hooks;
-  hooks.on_step = [&](const engine::StepReport& report) {
-    if (log.has_value()) log_status.Update(log->Write(report));
-    bar.Update(report.step, fmt::format("loss {:.4f}  {} tokens/s", report.loss,
-                                        HumaneRate(report.tokens_per_second)));
-  };
-  hooks.should_stop = [&log_status] { return InterruptRequested() || !log_status.ok(); };
+  const StepLog::Kept kept{.steps = trainer_->step(),
+                           .evaluations = trainer_->evaluations().evaluations};
+  CHOIR_ASSIGN_OR_RETURN(
+      TrainWatch watch,
+      TrainWatch::Open(options_.records, kept, trainer_->total_steps(),
+                       std::filesystem::path(options_.train.model).filename().string(), output_,
+                       clock_));
+  engine::TrainHooks hooks = watch.Hooks();
+  if (held_out_.has_value()) hooks.evaluate = [this] { return held_out_->Measure(); };
   const absl::Status status = trainer_->Run(
       hooks, {.path = options_.checkpoint, .every_steps = options_.checkpoint_every}, clock_);
-  bar.Finish();
-  CHOIR_RETURN_IF_ERROR(log_status);
+  // Also of a run that was stopped or failed: that is when one wants to see it.
+  CHOIR_RETURN_IF_ERROR(watch.Finish());
   if (!absl::IsCancelled(status)) return status;
   return WithHint(status, options_.checkpoint.empty()
                               ? "with --checkpoint FILE a stopped run can go on later"
                               : "the same command with --resume goes on from there");
 }
 
-absl::Status TrainCommand::Finish(const std::optional<engine::Evaluation>& before,
-                                  absl::Duration took) {
-  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter, trainer_->CurrentAdapter());
+absl::Status TrainCommand::Finish(absl::Duration took) {
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter, options_.held_out.keep_best()
+                                                            ? trainer_->BestAdapter()
+                                                            : trainer_->CurrentAdapter());
   CHOIR_RETURN_IF_ERROR(engine::WriteGgufAdapter(adapter, options_.output));
-  CHOIR_ASSIGN_OR_RETURN(const auto after, Evaluate());
   // The run is complete: its checkpoint would only stand in the way of the next one.
   if (!options_.checkpoint.empty()) std::remove(options_.checkpoint.c_str());
-
-  const engine::TrainMetrics metrics = trainer_->metrics();
-  const double seconds = absl::ToDoubleSeconds(took);
-  const double rate =
-      seconds > 0 ? static_cast<double>(metrics.tokens - tokens_before_) / seconds : 0.0;
-  output_.Line(fmt::format("{}: {} steps, {} tokens, mean loss {:.4f}, {} ({} tokens/s)",
-                           options_.output, HumaneCount(metrics.steps),
-                           HumaneCount(static_cast<int64_t>(metrics.tokens)), metrics.mean_loss,
-                           HumaneDuration(took), HumaneRate(rate)));
-  nlohmann::json json = {{"output", options_.output},
-                         {"steps", metrics.steps},
-                         {"mean_loss", metrics.mean_loss},
-                         {"tokens", metrics.tokens},
-                         {"examples", metrics.examples},
-                         {"seconds", seconds},
-                         {"tokens_per_second", rate},
-                         {"backend", session_.backend->info().backend},
-                         {"device", session_.backend->info().name}};
-  if (before.has_value() && after.has_value()) {
-    output_.Line(fmt::format("held-out NLL {:.4f} -> {:.4f}  (perplexity {:.2f} -> {:.2f})",
-                             before->mean_nll, after->mean_nll, before->perplexity,
-                             after->perplexity));
-    json["eval_before"] = {{"mean_nll", before->mean_nll}, {"tokens", before->tokens}};
-    json["eval_after"] = {{"mean_nll", after->mean_nll}, {"tokens", after->tokens}};
+  TrainReport report{.output = options_.output,
+                     .metrics = trainer_->metrics(),
+                     .new_tokens = trainer_->metrics().tokens - tokens_before_,
+                     .took = took,
+                     .device = session_.backend->info()};
+  if (held_out_.has_value()) {
+    report.held_out = HeldOutReport{.record = trainer_->evaluations(),
+                                    .tokens = held_out_->tokens(),
+                                    .kept_best = options_.held_out.keep_best(),
+                                    .stopped_early = trainer_->stopped_early(),
+                                    .patience = options_.held_out.patience};
   }
-  output_.Json(json);
+  output_.Line(DescribeReport(report));
+  output_.Json(ReportToJson(report));
+  if (report.held_out.has_value() && report.held_out->kept_best &&
+      report.held_out->record.best_step == 0) {
+    output_.Warning(
+        "no step made the held-out loss better: the result is the adapter that training "
+        "began with");
+  }
   return absl::OkStatus();
 }
 
@@ -264,9 +238,12 @@ void AddFileOptions(CLI::App& app, Options& options) {
       ->required()
       ->type_name("PATH");
   app.add_option("-o,--output", options.output, "Where the adapter goes (GGUF)")->type_name("FILE");
-  app.add_option("--eval-data", options.eval_data, "Measure the NLL of this before and after")
-      ->type_name("PATH");
-  app.add_option("--log-jsonl", options.log_jsonl, "A JSON line for each step")->type_name("FILE");
+  app.add_option("--log-jsonl", options.records.log_jsonl,
+                 "A JSON line for each step and each measurement")
+      ->type_name("FILE");
+  app.add_option("--plot", options.records.plot,
+                 "A picture of the losses and the learning rate (SVG)")
+      ->type_name("FILE");
   app.add_option("--checkpoint", options.checkpoint, "Save the run here, to go on after a stop")
       ->type_name("FILE");
   app.add_option("--checkpoint-every", options.checkpoint_every, "Steps between saves")
@@ -281,17 +258,21 @@ Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   AddTrainOptions(app, options->train);
   AddFileOptions(app, *options);
+  AddHeldOutOptions(app, options->held_out);
   app.footer(
       "A line of data is {\"text\"}, {\"prompt\",\"completion\"} or "
       "{\"messages\":[{\"role\",\"content\"}]}.\n"
       "The loss of a step is the mean over its predicted tokens. Ctrl-C stops after the step;\n"
       "with --checkpoint, --resume goes on and ends with the same adapter, bit for bit on the "
-      "CPU.\n\n"
+      "CPU. With held-out data (--eval-data or --eval-split) the result is the best adapter that\n"
+      "was measured, the one training began with included; --keep last takes the last one.\n\n"
       "Examples:\n"
       "  choir train --model base.gguf --data notes.jsonl --output mine.gguf\n"
       "  choir train --model base.gguf --data notes.jsonl --output mine.gguf --rank 16 \\\n"
       "      --epochs 3 --lr 1e-4 --schedule cosine --warmup 10 --eval-data test.jsonl \\\n"
       "      --checkpoint run.ckpt --log-jsonl steps.jsonl\n"
+      "  choir train --model base.gguf --data notes.jsonl --output mine.gguf --epochs 20 \\\n"
+      "      --eval-split 0.1 --eval-every 25 --patience 4 --plot loss.svg\n"
       "  choir train --model base.gguf --data notes.jsonl --dry-run\n");
   return [options](Environment& environment) { return TrainCommand(*options, environment).Run(); };
 }

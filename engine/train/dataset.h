@@ -12,24 +12,10 @@
 #include "absl/status/statusor.h"
 
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/train/example.h"
+#include "engine/train/example_digest.h"
 
 namespace choir::engine {
-
-struct ChatMessage {
-  std::string role;  // "system", "user", "assistant", ...
-  std::string content;
-};
-
-// One training example as its author wrote it, in one of three forms. `text` may be there beside
-// the other forms: it is what TokenizeJoined takes.
-struct Example {
-  enum class Form { kText, kPromptCompletion, kMessages };
-  Form form = Form::kText;
-  std::string text = {};
-  std::string prompt = {};
-  std::string completion = {};
-  std::vector<ChatMessage> messages = {};
-};
 
 struct DatasetOptions {
   // True: leave out lines that cannot be read and report them. False: the first one is an error.
@@ -37,6 +23,10 @@ struct DatasetOptions {
   uint64_t max_bytes = uint64_t{1} << 30;  // of all files together: they are read into memory
   uint64_t max_line_bytes = uint64_t{16} << 20;
   uint64_t max_examples = uint64_t{10} << 20;
+  // True: an example that says exactly what an earlier one said is left out (by SHA-256).
+  bool deduplicate = false;
+  // Asked for each example, in order: false leaves it out. Empty: all are taken.
+  std::function<bool(const ExampleDigest&)> take{};
 };
 
 // A line that was left out. Holds no text of the line: reports are logged, training data is not.
@@ -49,14 +39,11 @@ struct BadLine {
 struct DatasetReport {
   uint64_t files = 0;
   uint64_t examples = 0;
+  uint64_t duplicates = 0;  // left out by DatasetOptions::deduplicate
+  uint64_t not_taken = 0;   // left out by DatasetOptions::take
   uint64_t bad_lines = 0;
   std::vector<BadLine> first_bad_lines;  // at most 100
 };
-
-// One line of JSONL: {"text"}, {"prompt","completion"} or {"messages":[{"role","content"}]}; other
-// fields are ignored. A record with several forms counts as messages before prompt before text.
-// INVALID_ARGUMENT says what is wrong, without quoting the line.
-absl::StatusOr<Example> ParseExample(std::string_view line);
 
 // Reads a file (*.jsonl a record a line; *.txt, *.md one example) or a folder of such files, all
 // its levels, in the order of their paths. INVALID_ARGUMENT: a bad line ("FILE:LINE: reason"), no
@@ -116,11 +103,6 @@ absl::StatusOr<std::vector<int32_t>> TokenizeJoined(std::span<const Example> exa
 // needs.
 absl::StatusOr<std::vector<Document>> CutWindows(std::span<const int32_t> tokens, int32_t bos,
                                                  int64_t window, bool keep_tail);
-
-// Takes about `fraction` of the documents away for evaluation, chosen by seed: at least one, and
-// never all, if fraction > 0 and there are two. Both parts keep their order.
-std::vector<Document> SplitForEvaluation(double fraction, uint64_t seed,
-                                         std::vector<Document>& documents);
 
 }  // namespace choir::engine
 

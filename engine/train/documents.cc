@@ -1,13 +1,10 @@
 // From examples to tokenised documents: the second half of dataset.h.
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "base/random.h"
 #include "base/status_macros.h"
 #include "engine/train/dataset.h"
 
@@ -168,27 +165,6 @@ absl::StatusOr<std::vector<Document>> CutWindows(std::span<const int32_t> tokens
         fmt::format("{} tokens do not fill one window of {}", tokens.size(), window));
   }
   return documents;
-}
-
-std::vector<Document> SplitForEvaluation(double fraction, uint64_t seed,
-                                         std::vector<Document>& documents) {
-  const size_t total = documents.size();
-  if (!(fraction > 0.0) || total < 2) return {};
-  const double wanted = std::round(std::min(fraction, 1.0) * static_cast<double>(total));
-  const size_t count = std::clamp<size_t>(static_cast<size_t>(wanted), 1, total - 1);
-  std::vector<size_t> order(total);
-  std::iota(order.begin(), order.end(), size_t{0});
-  SeededRng rng(seed);
-  for (size_t i = total; i > 1; --i) std::swap(order[i - 1], order[rng.NextBelow(i)]);
-  std::vector<bool> chosen(total, false);
-  for (size_t i = 0; i < count; ++i) chosen[order[i]] = true;
-  std::vector<Document> held_out;
-  std::vector<Document> kept;
-  for (size_t i = 0; i < total; ++i) {
-    (chosen[i] ? held_out : kept).push_back(std::move(documents[i]));
-  }
-  documents = std::move(kept);
-  return held_out;
 }
 
 }  // namespace choir::engine

@@ -17,7 +17,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr int32_t kBos = 1;
@@ -132,40 +131,6 @@ TEST(CutWindowsTest, EachWindowBeginsWithBosAndPredictsTheRest) {
   EXPECT_TRUE(CutWindows(tokens, kBos, 6, true).ok());
   EXPECT_FALSE(CutWindows(tokens, kBos, 0, true).ok());
   EXPECT_FALSE(CutWindows({}, kBos, 2, true).ok());
-}
-
-TEST(SplitForEvaluationTest, PartsAreDisjointOrderedAndSeeded) {
-  const auto make = [] {
-    std::vector<Document> documents;
-    for (int32_t i = 0; i < 20; ++i) documents.push_back({{i, i}, {0, 1}});
-    return documents;
-  };
-  std::vector<Document> kept = make();
-  const std::vector<Document> held_out = SplitForEvaluation(0.25, 3, kept);
-  EXPECT_THAT(held_out, SizeIs(5));
-  EXPECT_THAT(kept, SizeIs(15));
-  const auto names = [](const std::vector<Document>& part) {
-    std::vector<int32_t> out;
-    for (const Document& document : part) out.push_back(document.tokens[0]);
-    return out;
-  };
-  std::vector<int32_t> all = names(held_out);
-  EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
-  const std::vector<int32_t> rest = names(kept);
-  EXPECT_TRUE(std::is_sorted(rest.begin(), rest.end()));
-  all.insert(all.end(), rest.begin(), rest.end());
-  std::sort(all.begin(), all.end());
-  EXPECT_EQ(std::unique(all.begin(), all.end()) - all.begin(), 20);
-  std::vector<Document> again = make();
-  EXPECT_EQ(SplitForEvaluation(0.25, 3, again)[0].tokens, held_out[0].tokens);
-}
-
-TEST(SplitForEvaluationTest, NeverTakesAllAndTakesNoneOfOne) {
-  std::vector<Document> documents = {{{1, 2}, {0, 1}}};
-  EXPECT_THAT(SplitForEvaluation(0.9, 1, documents), IsEmpty());
-  documents.push_back({{3, 4}, {0, 1}});
-  EXPECT_THAT(SplitForEvaluation(1.0, 1, documents), SizeIs(1));
-  EXPECT_THAT(documents, SizeIs(1));
 }
 
 // The stored trajectory trains on one speaker's lines, joined and cut into windows of 64.

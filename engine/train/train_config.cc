@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -29,7 +30,7 @@ absl::Status CheckRange(std::string_view what, double value, double low, double 
 
 Digest TrainConfig::ContentDigest() const {
   Sha256 hash;
-  hash.Update(std::string_view("choir/train-config/v1"));
+  hash.Update(std::string_view("choir/train-config/v2"));
   const auto add = [&hash](double value) { hash.UpdateU64(std::bit_cast<uint64_t>(value)); };
   hash.UpdateU64(static_cast<uint64_t>(steps));
   add(epochs);
@@ -60,6 +61,9 @@ Digest TrainConfig::ContentDigest() const {
       hash.UpdateU64(static_cast<uint64_t>(value));
     }
   }
+  hash.UpdateU64(static_cast<uint64_t>(evaluation.every_steps));
+  hash.UpdateU64(static_cast<uint64_t>(evaluation.patience));
+  hash.Update(std::span<const uint8_t>(evaluation.held_out));
   return hash.Finish();
 }
 
@@ -76,6 +80,11 @@ absl::Status ValidateTrainConfig(const TrainConfig& config) {
                                    as_double(kMaxContextTokens)));
   CHOIR_RETURN_IF_ERROR(CheckRange("a batch (micro-batches)", as_double(config.micro_batches), 1,
                                    as_double(kMaxMicroBatches)));
+  CHOIR_RETURN_IF_ERROR(CheckRange("steps between evaluations",
+                                   as_double(config.evaluation.every_steps), 0,
+                                   as_double(kMaxSteps)));
+  CHOIR_RETURN_IF_ERROR(CheckRange("a patience (evaluations)",
+                                   as_double(config.evaluation.patience), 0, as_double(kMaxSteps)));
   CHOIR_RETURN_IF_ERROR(CheckRange("beta1", config.adamw.beta1, 0, 0.999999));
   CHOIR_RETURN_IF_ERROR(CheckRange("beta2", config.adamw.beta2, 0, 0.99999999));
   CHOIR_RETURN_IF_ERROR(CheckRange("epsilon", config.adamw.epsilon, 1e-30, 1));

@@ -8,6 +8,7 @@
 #include "base/sha256.h"
 #include "engine/backend/backend.h"
 #include "engine/lora/factors.h"
+#include "engine/train/evaluation_record.h"
 #include "engine/train/schedule.h"
 
 namespace choir::engine {
@@ -59,6 +60,8 @@ struct TrainConfig {
   double lora_dropout = 0;
   uint64_t dropout_seed = 0;
   Compute compute = Compute::kAuto;
+  // Needs TrainHooks::evaluate. Changes the result only where patience ends the run.
+  EvaluationPlan evaluation{};
   // Recompute each block's intermediates in the backward pass.
   bool checkpoint_blocks = false;
 

@@ -15,10 +15,10 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the file is little-endian");
 
 constexpr std::string_view kMagic = "CHOIRTRN";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 // Far above a real position ("choir-packer 1 ..." is shorter than 80 bytes).
 constexpr uint32_t kMaxPositionBytes = 4096;
-// 3 x 4 bytes a parameter: an adapter of a billion parameters.
+// 4 x 4 bytes a parameter: an adapter of a billion parameters.
 constexpr uint64_t kMaxFileBytes = uint64_t{16} << 30;
 
 template <typename T>
@@ -86,6 +86,47 @@ absl::Status CheckHeader(std::string_view bytes) {
   return absl::OkStatus();
 }
 
+void Append(std::string& out, const EvaluationRecord& record) {
+  Append(out, record.evaluations);
+  Append(out, record.first_loss);
+  Append(out, record.best_loss);
+  Append(out, record.last_loss);
+  Append(out, record.best_step);
+  Append(out, record.last_step);
+  Append(out, record.without_gain);
+}
+
+void Take(Cursor& cursor, EvaluationRecord& record) {
+  cursor.Take(record.evaluations);
+  cursor.Take(record.first_loss);
+  cursor.Take(record.best_loss);
+  cursor.Take(record.last_loss);
+  cursor.Take(record.best_step);
+  cursor.Take(record.last_step);
+  cursor.Take(record.without_gain);
+}
+
+// A record that no run can have written.
+bool ContradictsItself(const EvaluationRecord& record, int64_t step) {
+  return record.without_gain > record.evaluations || record.best_step < 0 ||
+         record.best_step > record.last_step || record.last_step > step;
+}
+
+// Takes what follows the number of parameters, which must fill `cursor` to its end.
+absl::Status TakeParameters(Cursor& cursor, uint64_t count, TrainState& state) {
+  const uint64_t vectors = state.evaluations.evaluations > 0 ? 4 : 3;
+  const uint64_t stride = vectors * sizeof(float);
+  if (cursor.left() % stride != 0 || cursor.left() / stride != count) {
+    return Damaged(
+        fmt::format("{} x {} parameters do not fill {} bytes", vectors, count, cursor.left()));
+  }
+  cursor.TakeFloats(count, state.parameters);
+  cursor.TakeFloats(count, state.first_moment);
+  cursor.TakeFloats(count, state.second_moment);
+  if (vectors == 4) cursor.TakeFloats(count, state.best_parameters);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string SerializeTrainState(const TrainState& state) {
@@ -100,12 +141,14 @@ std::string SerializeTrainState(const TrainState& state) {
   Append(out, state.totals.weight);
   Append(out, state.totals.tokens);
   Append(out, state.totals.examples);
+  Append(out, state.evaluations);
   Append(out, static_cast<uint32_t>(state.position.size()));
   out += state.position;
   Append(out, static_cast<uint64_t>(state.parameters.size()));
   AppendFloats(out, state.parameters);
   AppendFloats(out, state.first_moment);
   AppendFloats(out, state.second_moment);
+  AppendFloats(out, state.best_parameters);
   Append(out, Sha256Of(out));
   return out;
 }
@@ -131,6 +174,7 @@ absl::StatusOr<TrainState> ParseTrainState(std::string_view bytes) {
   cursor.Take(state.totals.weight);
   cursor.Take(state.totals.tokens);
   cursor.Take(state.totals.examples);
+  Take(cursor, state.evaluations);
   uint32_t position_bytes = 0;
   cursor.Take(position_bytes);
   if (position_bytes > kMaxPositionBytes) return Damaged("its data position is too long");
@@ -138,12 +182,10 @@ absl::StatusOr<TrainState> ParseTrainState(std::string_view bytes) {
   uint64_t count = 0;
   cursor.Take(count);
   if (!cursor.ok() || state.step < 0) return Damaged("it ends too early");
-  if (cursor.left() % (3 * sizeof(float)) != 0 || cursor.left() / (3 * sizeof(float)) != count) {
-    return Damaged(fmt::format("{} parameters do not fill {} bytes", count, cursor.left()));
+  if (ContradictsItself(state.evaluations, state.step)) {
+    return Damaged("its record of evaluations contradicts itself");
   }
-  cursor.TakeFloats(count, state.parameters);
-  cursor.TakeFloats(count, state.first_moment);
-  cursor.TakeFloats(count, state.second_moment);
+  CHOIR_RETURN_IF_ERROR(TakeParameters(cursor, count, state));
   return state;
 }
 

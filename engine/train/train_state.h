@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 
 #include "base/sha256.h"
+#include "engine/train/evaluation_record.h"
 
 namespace choir::engine {
 
@@ -43,11 +44,16 @@ struct TrainState {
   // AdamW's moments in the same order; zero for factors that are not trained.
   std::vector<float> first_moment;
   std::vector<float> second_moment;
+  EvaluationRecord evaluations;
+  // The parameters of evaluations.best_step, in the same order; empty before the first evaluation.
+  std::vector<float> best_parameters;
 };
 
-// The file: "CHOIRTRN", version (u32 1), the identity (4 x 32 bytes), step (u64), totals (f64 nll,
-// f64 weight, u64 tokens, u64 examples), length and text of the position (u32, bytes), the number
-// of parameters N (u64), 3 x N f32, and the SHA-256 of all bytes before it. Little-endian.
+// The file: "CHOIRTRN", version (u32 2), the identity (4 x 32 bytes), step (u64), totals (f64 nll,
+// f64 weight, u64 tokens, u64 examples), evaluations (u64 how many, f64 first, best and last loss,
+// i64 best and last step, u64 without gain), length and text of the position (u32, bytes), the
+// number of parameters N (u64), 3 x N f32, after at least one evaluation the best parameters
+// (N f32), and the SHA-256 of all bytes before it. Little-endian.
 std::string SerializeTrainState(const TrainState& state);
 
 // DATA_LOSS: truncated, a checksum that does not match, or a length that lies. INVALID_ARGUMENT:

@@ -23,6 +23,10 @@ TrainState SomeState() {
   state.parameters = {1.0f, -2.5f};
   state.first_moment = {0.25f, 0.0f};
   state.second_moment = {0.125f, 3.0f};
+  state.evaluations.Add(0, 3.5);
+  state.evaluations.Add(4, 2.5);
+  state.evaluations.Add(7, 2.75);
+  state.best_parameters = {0.5f, -2.0f};
   return state;
 }
 
@@ -45,6 +49,32 @@ TEST(TrainStateTest, ComesBackAsItWent) {
   EXPECT_EQ(parsed->parameters, state.parameters);
   EXPECT_EQ(parsed->first_moment, state.first_moment);
   EXPECT_EQ(parsed->second_moment, state.second_moment);
+  EXPECT_EQ(parsed->evaluations, state.evaluations);
+  EXPECT_EQ(parsed->best_parameters, state.best_parameters);
+}
+
+TEST(TrainStateTest, WithoutEvaluationsThereAreNoBestParameters) {
+  TrainState state = SomeState();
+  state.evaluations = {};
+  state.best_parameters.clear();
+  const auto parsed = ParseTrainState(SerializeTrainState(state));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->second_moment, state.second_moment);
+  EXPECT_EQ(parsed->evaluations, EvaluationRecord());
+  EXPECT_TRUE(parsed->best_parameters.empty());
+}
+
+TEST(TrainStateTest, RecordThatNoRunWritesIsDataLoss) {
+  TrainState late = SomeState();
+  late.evaluations.last_step = 8;  // of 7 steps
+  TrainState impatient = SomeState();
+  impatient.evaluations.without_gain = 4;  // of 3 evaluations
+  TrainState empty = SomeState();
+  empty.evaluations = {};  // but there are best parameters
+  for (const TrainState& state : {late, impatient, empty}) {
+    EXPECT_EQ(ParseTrainState(SerializeTrainState(state)).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
 }
 
 TEST(TrainStateTest, EveryTruncationIsAnError) {
@@ -65,15 +95,15 @@ TEST(TrainStateTest, EveryFlippedByteIsAnError) {
 
 TEST(TrainStateTest, LyingCountWithAValidChecksumIsDataLoss) {
   std::string bytes = SerializeTrainState(SomeState());
-  const size_t count_at = bytes.size() - 32 - 3 * 2 * 4 - 8;
-  const uint64_t lie = 0x5555555555555556;  // times 12 wraps to 8
+  const size_t count_at = bytes.size() - 32 - 4 * 2 * 4 - 8;
+  const uint64_t lie = 0x1000000000000002;  // times 16 wraps to 32
   std::memcpy(bytes.data() + count_at, &lie, sizeof(lie));
   EXPECT_EQ(ParseTrainState(WithChecksum(bytes)).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(TrainStateTest, LyingPositionLengthIsDataLoss) {
   std::string bytes = SerializeTrainState(SomeState());
-  const size_t length_at = 8 + 4 + 4 * 32 + 5 * 8;
+  const size_t length_at = 8 + 4 + 4 * 32 + 5 * 8 + 7 * 8;
   const uint32_t lie = 4000;
   std::memcpy(bytes.data() + length_at, &lie, sizeof(lie));
   EXPECT_EQ(ParseTrainState(WithChecksum(bytes)).status().code(), absl::StatusCode::kDataLoss);

@@ -137,6 +137,8 @@ absl::Status Trainer::Restore(const TrainState& state) {
   position_ = position;
   step_ = state.step;
   totals_ = state.totals;
+  evaluations_ = state.evaluations;
+  best_parameters_ = state.best_parameters;
   return absl::OkStatus();
 }
 
@@ -145,23 +147,49 @@ absl::Status Trainer::Run(const TrainHooks& hooks, const CheckpointPolicy& check
   // A run that was stopped within a step left a part of its gradient behind.
   const std::vector<float> zeros(static_cast<size_t>(device_adapter_.layout().num_elements));
   CHOIR_RETURN_IF_ERROR(device_adapter_.Write(AdapterPart::kGradients, zeros));
+  const absl::Status status = RunToTheEnd(hooks, checkpoint, clock);
+  if (absl::IsCancelled(status)) CHOIR_RETURN_IF_ERROR(packer_.Restore(position_));
+  if (status.ok() || absl::IsCancelled(status)) CHOIR_RETURN_IF_ERROR(SaveTo(checkpoint.path));
+  return status;
+}
+
+absl::Status Trainer::RunToTheEnd(const TrainHooks& hooks, const CheckpointPolicy& checkpoint,
+                                  const Clock& clock) {
   const absl::Time begin = clock.Now();
   const int64_t first_step = step_;
   uint64_t tokens = 0;
-  while (step_ < total_steps_) {
-    absl::StatusOr<StepResult> result = RunStep(hooks);
-    if (absl::IsCancelled(result.status())) {
-      CHOIR_RETURN_IF_ERROR(packer_.Restore(position_));
-      CHOIR_RETURN_IF_ERROR(SaveTo(checkpoint.path));
-    }
-    CHOIR_RETURN_IF_ERROR(result.status());
-    tokens += result->tokens;
-    if (hooks.on_step) hooks.on_step(Report(*result, tokens, first_step, clock.Now() - begin));
-    // After on_step: what the caller keeps of a step is never behind the checkpoint.
+  // Of the adapter that the run begins with, or of the step whose evaluation was stopped.
+  CHOIR_RETURN_IF_ERROR(EvaluateIfDue(hooks));
+  while (!Finished()) {
+    CHOIR_ASSIGN_OR_RETURN(const StepResult result, RunStep(hooks));
+    tokens += result.tokens;
+    if (hooks.on_step) hooks.on_step(Report(result, tokens, first_step, clock.Now() - begin));
+    CHOIR_RETURN_IF_ERROR(EvaluateIfDue(hooks));
+    // After the hooks: what the caller keeps of a step is never behind the checkpoint.
     const bool save = checkpoint.every_steps > 0 && step_ % checkpoint.every_steps == 0;
-    if (save && step_ < total_steps_) CHOIR_RETURN_IF_ERROR(SaveTo(checkpoint.path));
+    if (save && !Finished()) CHOIR_RETURN_IF_ERROR(SaveTo(checkpoint.path));
   }
-  return SaveTo(checkpoint.path);
+  return absl::OkStatus();
+}
+
+bool Trainer::EvaluationIsDue() const {
+  if (evaluations_.evaluations == 0) return true;
+  if (evaluations_.last_step == step_) return false;
+  const int64_t every = config_.evaluation.every_steps;
+  return step_ == total_steps_ || (every > 0 && step_ % every == 0);
+}
+
+absl::Status Trainer::EvaluateIfDue(const TrainHooks& hooks) {
+  if (!hooks.evaluate || !EvaluationIsDue()) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const double loss, hooks.evaluate());
+  const bool is_best = evaluations_.Add(step_, loss);
+  if (is_best) {
+    CHOIR_ASSIGN_OR_RETURN(best_parameters_, device_adapter_.Read(AdapterPart::kParameters));
+  }
+  if (hooks.on_evaluation) {
+    hooks.on_evaluation({.step = step_, .loss = loss, .is_best = is_best, .record = evaluations_});
+  }
+  return absl::OkStatus();
 }
 
 StepReport Trainer::Report(const StepResult& result, uint64_t tokens, int64_t first_step,
@@ -286,12 +314,23 @@ absl::StatusOr<std::vector<float>> Trainer::CoreDelta() const {
   return local_terms_.CoreDelta();
 }
 
+absl::StatusOr<Adapter> Trainer::BestAdapter() const {
+  if (best_parameters_.empty()) {
+    return absl::FailedPreconditionError("the run has not been evaluated yet");
+  }
+  Adapter adapter = adapter_;
+  CHOIR_RETURN_IF_ERROR(Unflatten(best_parameters_, adapter));
+  return adapter;
+}
+
 absl::StatusOr<TrainState> Trainer::State() const {
   TrainState state;
   state.identity = identity_;
   state.step = step_;
   state.position = position_.Serialize();
   state.totals = totals_;
+  state.evaluations = evaluations_;
+  state.best_parameters = best_parameters_;
   CHOIR_ASSIGN_OR_RETURN(state.parameters, device_adapter_.Read(AdapterPart::kParameters));
   local_terms_.ToCheckpoint(state.parameters);
   CHOIR_ASSIGN_OR_RETURN(state.first_moment, device_adapter_.Read(AdapterPart::kFirstMoments));

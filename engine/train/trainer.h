@@ -45,11 +45,23 @@ struct StepReport {
   absl::Duration remaining;
 };
 
+// One evaluation on held-out data.
+struct EvaluationReport {
+  int64_t step = 0;  // steps that were done
+  double loss = 0;   // mean NLL of a held-out token
+  bool is_best = false;
+  EvaluationRecord record;  // this evaluation included
+};
+
 // What the caller wants to hear and to say while training runs, on the thread of Run.
 struct TrainHooks {
   std::function<void(const StepReport&)> on_step{};
   // Asked between micro-batches: true ends the run after the last whole step.
   std::function<bool()> should_stop{};
+  // Measures the adapter as it stands (device_adapter()) on held-out data: the mean NLL. Called as
+  // TrainConfig::evaluation says; CANCELLED stops the run, which measures again when it goes on.
+  std::function<absl::StatusOr<double>()> evaluate{};
+  std::function<void(const EvaluationReport&)> on_evaluation{};
 };
 
 struct CheckpointPolicy {
@@ -90,18 +102,25 @@ class Trainer {
   // for one that contradicts itself. Call before Run.
   absl::Status Restore(const TrainState& state);
 
-  // Trains to the last step. CANCELLED if should_stop said so: State() is then the last whole step,
-  // and it is in the checkpoint file if there is one. OUT_OF_RANGE if the loss stops being a
-  // number. UNAVAILABLE if the device was lost: the checkpoint file has the last state that was
-  // written.
+  // Trains to the last step, or until patience ends the run. CANCELLED if should_stop said so:
+  // State() is then the last whole step, and it is in the checkpoint file if there is one.
+  // OUT_OF_RANGE if the loss stops being a number. UNAVAILABLE if the device was lost: the
+  // checkpoint file has the last state that was written.
   absl::Status Run(const TrainHooks& hooks, const CheckpointPolicy& checkpoint, const Clock& clock);
 
   [[nodiscard]] int64_t step() const { return step_; }
   [[nodiscard]] int64_t total_steps() const { return total_steps_; }
   [[nodiscard]] TrainMetrics metrics() const;
+  [[nodiscard]] const EvaluationRecord& evaluations() const { return evaluations_; }
+  // After Run: did patience end it before its last step?
+  [[nodiscard]] bool stopped_early() const {
+    return step_ < total_steps_ && evaluations_.OutOfPatience(config_.evaluation);
+  }
   [[nodiscard]] absl::StatusOr<Adapter> CurrentAdapter() const;
   // Where cores are trained: theirs, trained minus start.
   [[nodiscard]] absl::StatusOr<std::vector<float>> CoreDelta() const;
+  // As it was at the best evaluation. FAILED_PRECONDITION before the first one.
+  [[nodiscard]] absl::StatusOr<Adapter> BestAdapter() const;
   // The run between two steps.
   [[nodiscard]] absl::StatusOr<TrainState> State() const;
   // For an evaluation of the adapter as it stands.
@@ -132,6 +151,13 @@ class Trainer {
           DeviceAdapter device_adapter);
   static absl::StatusOr<Programs> Compile(const Parts& parts, const TrainConfig& config,
                                           const DeviceAdapter& device_adapter);
+  absl::Status RunToTheEnd(const TrainHooks& hooks, const CheckpointPolicy& checkpoint,
+                           const Clock& clock);
+  [[nodiscard]] bool Finished() const {
+    return step_ >= total_steps_ || evaluations_.OutOfPatience(config_.evaluation);
+  }
+  [[nodiscard]] bool EvaluationIsDue() const;
+  absl::Status EvaluateIfDue(const TrainHooks& hooks);
   absl::StatusOr<StepResult> RunStep(const TrainHooks& hooks);
   // `tokens` were fed in `elapsed`, since `first_step` steps were done.
   [[nodiscard]] StepReport Report(const StepResult& result, uint64_t tokens, int64_t first_step,
@@ -156,6 +182,8 @@ class Trainer {
   int64_t total_steps_ = 0;
   int64_t step_ = 0;
   TrainTotals totals_;
+  EvaluationRecord evaluations_;
+  std::vector<float> best_parameters_;  // empty before the first evaluation
 };
 
 }  // namespace choir::engine

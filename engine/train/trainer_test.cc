@@ -174,8 +174,20 @@ TEST_F(TrainerTest, LossFalls) {
   EXPECT_LT(losses.back(), losses.front() - 0.3);
 }
 
-TEST_F(TrainerTest, SplittingABatchDoesNotChangeItsGradient) {
-  // Four documents of one length: one micro-batch of four, or two of two.
+// The largest difference between two gradients, as a part of the largest element.
+double WorstDifference(const std::vector<float>& x, const std::vector<float>& y) {
+  double worst = 0;
+  double largest = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    worst = std::max(worst, static_cast<double>(std::abs(x[i] - y[i])));
+    largest = std::max(largest, static_cast<double>(std::abs(x[i])));
+  }
+  EXPECT_GT(largest, 0.0);
+  return worst / largest;
+}
+
+TEST_F(TrainerTest, SplittingABatchChangesNeitherLossNorGradient) {
+  // Four documents of one length: one micro-batch of four, two of two, or four of one.
   std::vector<Document> documents;
   for (Document document : Documents(40)) {
     if (document.tokens.size() == 9 && documents.size() < 4) documents.push_back(document);
@@ -186,24 +198,155 @@ TEST_F(TrainerTest, SplittingABatchDoesNotChangeItsGradient) {
   config.schedule = {.peak = 1e-3};
   config.micro_batches = 1;
   config.context_tokens = 32;
-  const auto one = Make(config, documents);
-  ASSERT_TRUE(RunFor(*one, 1, "").ok());
-  config.micro_batches = 2;
-  config.context_tokens = 16;
-  const auto two = Make(config, documents);
-  ASSERT_TRUE(RunFor(*two, 1, "").ok());
-  EXPECT_EQ(one->metrics().tokens, 32u);
-  EXPECT_EQ(two->metrics().tokens, 32u);
-  const std::vector<float> x = StateOf(*one).first_moment;
-  const std::vector<float> y = StateOf(*two).first_moment;
-  double worst = 0;
-  double largest = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    worst = std::max(worst, static_cast<double>(std::abs(x[i] - y[i])));
-    largest = std::max(largest, static_cast<double>(std::abs(x[i])));
+  const auto whole = Make(config, documents);
+  ASSERT_TRUE(RunFor(*whole, 1, "").ok());
+  EXPECT_EQ(whole->metrics().tokens, 32u);
+  for (const int64_t parts : {2, 4}) {
+    config.micro_batches = parts;
+    config.context_tokens = 32 / parts;
+    const auto split = Make(config, documents);
+    ASSERT_TRUE(RunFor(*split, 1, "").ok());
+    EXPECT_EQ(split->metrics().tokens, 32u);
+    EXPECT_NEAR(split->metrics().mean_loss, whole->metrics().mean_loss, 1e-4);
+    // Another order of f32 sums. After one step the moment is a tenth of the gradient.
+    EXPECT_LE(WorstDifference(StateOf(*whole).first_moment, StateOf(*split).first_moment), 1e-5);
   }
-  EXPECT_GT(largest, 0.0);
-  EXPECT_LE(worst, 1e-5 * largest);  // another order of f32 sums
+}
+
+// The same batch at every step, and a rate too small to change its gradient.
+TEST_F(TrainerTest, GradientAccumulatorsBeginEachStepAtZero) {
+  TrainConfig config = Config();
+  config.steps = 4;
+  config.micro_batches = 2;
+  config.max_gradient_norm = 0;
+  config.schedule = {.peak = 1e-9};
+  // Without momentum, and with an epsilon far above a gradient, AdamW's step is nearly SGD's.
+  config.adamw = {.beta1 = 0, .beta2 = 0, .epsilon = 1, .weight_decay = 0};
+  const auto trainer = Make(config, Documents(1));
+  const std::vector<float> start = Flatten(start_);
+  std::vector<float> first;
+  for (int64_t step = 1; step <= 4; ++step) {
+    const absl::Status status = RunFor(*trainer, step, "");
+    ASSERT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+    const std::vector<float> now = StateOf(*trainer).parameters;
+    if (step == 1) first = now;
+    float largest = 0;
+    for (size_t i = 0; i < now.size(); ++i) {
+      if (start[i] == 0.0f) largest = std::max(largest, std::abs(first[i]));
+    }
+    size_t moved = 0;
+    for (size_t i = 0; i < now.size(); ++i) {
+      // B begins at 0, where a tiny step is not rounded away; near-zero gradients are f32 noise.
+      if (start[i] != 0.0f || std::abs(first[i]) < 0.05f * largest) continue;
+      ++moved;
+      ASSERT_NEAR(now[i] / first[i], static_cast<double>(step), 1e-4 * static_cast<double>(step));
+    }
+    EXPECT_GT(moved, 100u);
+  }
+}
+
+// What a held-out loss that falls, rises and rises again does to a run of 6 steps.
+class EvaluatedTrainerTest : public TrainerTest {
+ protected:
+  static TrainConfig EvaluatedConfig(int64_t patience) {
+    TrainConfig config = Config();
+    config.evaluation = {.every_steps = 1, .patience = patience, .held_out = Sha256Of("held out")};
+    return config;
+  }
+
+  // Made-up losses by step: 4, 3, 2, 5, 6, 1, ...
+  absl::Status RunEvaluated(Trainer& trainer, int64_t steps, const std::string& path) {
+    constexpr double kLosses[] = {4, 3, 2, 5, 6, 1, 1.5};
+    TrainHooks hooks;
+    hooks.evaluate = [&trainer, kLosses]() -> absl::StatusOr<double> {
+      return kLosses[trainer.step()];
+    };
+    hooks.on_evaluation = [this](const EvaluationReport& report) {
+      evaluated_.push_back(report.step);
+      if (report.is_best) best_.push_back(report.step);
+    };
+    hooks.should_stop = [&trainer, steps] { return trainer.step() >= steps; };
+    return trainer.Run(hooks, {.path = path, .every_steps = 0}, clock_);
+  }
+
+  std::vector<int64_t> evaluated_;
+  std::vector<int64_t> best_;
+};
+
+TEST_F(EvaluatedTrainerTest, PatienceEndsTheRunAndTheBestStepIsKept) {
+  const auto trainer = Make(EvaluatedConfig(2), Documents(30));
+  ASSERT_TRUE(RunEvaluated(*trainer, 100, "").ok());
+  EXPECT_TRUE(trainer->stopped_early());
+  EXPECT_EQ(trainer->step(), 4);
+  EXPECT_EQ(evaluated_, (std::vector<int64_t>{0, 1, 2, 3, 4}));
+  EXPECT_EQ(best_, (std::vector<int64_t>{0, 1, 2}));
+  const auto two_steps = Make(EvaluatedConfig(2), Documents(30));
+  EXPECT_TRUE(absl::IsCancelled(RunFor(*two_steps, 2, "")));
+  EXPECT_EQ(Flatten(*trainer->BestAdapter()), Flatten(*two_steps->CurrentAdapter()));
+  EXPECT_NE(Flatten(*trainer->BestAdapter()), Flatten(*trainer->CurrentAdapter()));
+}
+
+TEST_F(EvaluatedTrainerTest, EvaluatingDoesNotChangeWhatIsTrained) {
+  const auto evaluated = Make(EvaluatedConfig(0), Documents(30));
+  ASSERT_TRUE(RunEvaluated(*evaluated, 100, "").ok());
+  EXPECT_FALSE(evaluated->stopped_early());
+  const auto plain = Make(Config(), Documents(30));
+  ASSERT_TRUE(RunFor(*plain, 100, "").ok());
+  EXPECT_EQ(StateOf(*evaluated).parameters, StateOf(*plain).parameters);
+  EXPECT_EQ(evaluated->evaluations().best_step, 5);
+}
+
+TEST_F(EvaluatedTrainerTest, PatienceSurvivesAnInterruptionAtEveryStep) {
+  const auto whole = Make(EvaluatedConfig(2), Documents(30));
+  ASSERT_TRUE(RunEvaluated(*whole, 100, "").ok());
+  for (int64_t stop = 0; stop <= 4; ++stop) {
+    const std::string path = temp_.path() + "/state" + std::to_string(stop);
+    const auto first = Make(EvaluatedConfig(2), Documents(30));
+    const absl::Status status = RunEvaluated(*first, stop, path);
+    EXPECT_EQ(absl::IsCancelled(status), stop < 4) << status;
+    const auto second = Make(EvaluatedConfig(2), Documents(30));
+    ASSERT_TRUE(second->Restore(*ReadTrainState(path)).ok());
+    ASSERT_TRUE(RunEvaluated(*second, 100, path).ok());
+    EXPECT_EQ(SerializeTrainState(StateOf(*second)), SerializeTrainState(StateOf(*whole))) << stop;
+  }
+}
+
+TEST_F(EvaluatedTrainerTest, AnInterruptedEvaluationIsRepeated) {
+  const auto whole = Make(EvaluatedConfig(2), Documents(30));
+  ASSERT_TRUE(RunEvaluated(*whole, 100, "").ok());
+  const std::string path = temp_.path() + "/state";
+  const auto first = Make(EvaluatedConfig(2), Documents(30));
+  TrainHooks hooks;
+  hooks.evaluate = [&first]() -> absl::StatusOr<double> {
+    if (first->step() == 3) return absl::CancelledError("Ctrl-C");
+    return 4.0 - static_cast<double>(first->step());
+  };
+  EXPECT_TRUE(absl::IsCancelled(first->Run(hooks, {.path = path, .every_steps = 0}, clock_)));
+  const auto second = Make(EvaluatedConfig(2), Documents(30));
+  ASSERT_TRUE(second->Restore(*ReadTrainState(path)).ok());
+  EXPECT_EQ(second->step(), 3);
+  ASSERT_TRUE(RunEvaluated(*second, 100, "").ok());
+  EXPECT_EQ(evaluated_, (std::vector<int64_t>{0, 1, 2, 3, 4, 3, 4}));
+  EXPECT_EQ(SerializeTrainState(StateOf(*second)), SerializeTrainState(StateOf(*whole)));
+}
+
+TEST_F(EvaluatedTrainerTest, OtherHeldOutDataOrRhythmIsAnotherRun) {
+  const std::string path = temp_.path() + "/state";
+  const auto first = Make(EvaluatedConfig(2), Documents(30));
+  EXPECT_TRUE(absl::IsCancelled(RunEvaluated(*first, 2, path)));
+  const auto state = ReadTrainState(path);
+  ASSERT_TRUE(state.ok()) << state.status();
+  TrainConfig other = EvaluatedConfig(2);
+  other.evaluation.held_out = Sha256Of("other");
+  EXPECT_EQ(Make(other, Documents(30))->Restore(*state).code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Make(EvaluatedConfig(3), Documents(30))->Restore(*state).code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(EvaluatedTrainerTest, BestAdapterNeedsAnEvaluation) {
+  EXPECT_EQ(Make(Config(), Documents(3))->BestAdapter().status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 double DistanceFrom(const Adapter& x, const Adapter& y) {
