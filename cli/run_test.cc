@@ -31,6 +31,33 @@ TEST(RunFileTest, RoundMayAddUpSeveralCohorts) {
   EXPECT_EQ(file->config.pacing().cohorts(), 4u);
 }
 
+TEST(RunFileTest, AdaptiveOptimizersHaveARateOfTheirOwn) {
+  const auto with = [](const std::string& settings) {
+    return ParseRunFile(std::string(kSmallest) + "[aggregation]\n" + settings, "run.toml");
+  };
+  EXPECT_EQ(with("")->config.aggregation().server_learning_rate(), 1.0f);
+  EXPECT_EQ(with("server_optimizer = \"momentum\"\n")->config.aggregation().server_learning_rate(),
+            1.0f);
+  EXPECT_EQ(with("server_optimizer = \"fedadam\"\n")->config.aggregation().server_learning_rate(),
+            0.01f);
+  EXPECT_EQ(with("server_optimizer = \"fedadam\"\nserver_learning_rate = 0.5\n")
+                ->config.aggregation()
+                .server_learning_rate(),
+            0.5f);
+  EXPECT_EQ(with("server_optimizer = \"adam\"\n").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(with("combine = \"krum\"\n").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(RunFileTest, GateNamesItsTextsFromTheFilesFolder) {
+  const auto file = ParseRunFile(
+      std::string(kSmallest) + "[gate]\ndata = \"held-out.jsonl\"\nmargin = 0.5\n", "dir/run.toml");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->gate_data_path, "dir/held-out.jsonl");
+  EXPECT_EQ(file->config.gate().margin(), 0.5f);
+  EXPECT_FALSE(ParseRunFile(kSmallest, "run.toml")->config.has_gate());
+}
+
 // So that the example cannot fall behind: what it says is what a file gets that says nothing.
 TEST(RunFileTest, ShippedExampleHoldsEveryDefault) {
   const auto text = ReadFile("configs/run.toml", 1 << 20);

@@ -361,6 +361,9 @@ absl::StatusOr<v1::RunStatus> Coordinator::StartRun(v1::RunConfig config) {
   Turn turn(*this);
   CHOIR_ASSIGN_OR_RETURN(std::optional<v1::RunStatus> known, KnownRun(complete));
   if (known.has_value()) return *std::move(known);
+  if (complete.has_gate() && !context_.evaluate) {
+    return absl::FailedPreconditionError("gate: this coordinator cannot evaluate");
+  }
   CHOIR_ASSIGN_OR_RETURN(std::unique_ptr<RunActor> run, RunActor::Start(context_, complete));
   CHOIR_ASSIGN_OR_RETURN(v1::RunStatus status, run->Status());
   runs_[complete.run_id()] = std::move(run);

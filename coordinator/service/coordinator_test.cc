@@ -482,6 +482,33 @@ TEST_F(CoordinatorTest, RunThatCannotBeIsRefusedByField) {
   EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_dropout_percent(45); }),
               HasSubstr("must not exceed 90"));
   EXPECT_THAT(refused([](auto& c) { c.set_num_values(7); }), HasSubstr("num_values"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_server_optimizer("sgd"); }),
+              HasSubstr("fedadagrad"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_server_beta2(1); }),
+              HasSubstr("server_beta2"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_trim(0.5f); }), HasSubstr("trim"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_strategy("sketch"); }),
+              HasSubstr("give a multiple"));
+  EXPECT_THAT(refused([](auto& c) {
+                c.mutable_aggregation()->set_strategy("sketch");
+                c.mutable_aggregation()->set_server_optimizer("fedadam");
+              }),
+              HasSubstr("takes none but plain"));
+  EXPECT_THAT(refused([](auto& c) {
+                c.mutable_aggregation()->set_strategy("latent");
+                c.mutable_aggregation()->set_slices(true);
+              }),
+              HasSubstr("aggregation.slices"));
+  EXPECT_THAT(refused([](auto& c) {
+                c.mutable_gate()->set_data_digest(c.initial_adapter_digest());
+                c.mutable_aggregation()->set_strategy("share-a");
+              }),
+              HasSubstr("nothing to evaluate"));
+  EXPECT_THAT(
+      refused([](auto& c) { c.mutable_gate()->set_data_digest(c.initial_adapter_digest()); }),
+      HasSubstr("cannot evaluate"));
+  EXPECT_THAT(refused([](auto& c) { c.mutable_gate()->set_data_digest(std::string(32, 'x')); }),
+              HasSubstr("upload them first"));
   EXPECT_THAT(refused([](auto& c) { c.set_base_model_digest(std::string(32, 'x')); }),
               HasSubstr("upload it first"));
   EXPECT_THAT(refused([](auto& c) { c.mutable_pacing()->set_rounds(0); }), HasSubstr("rounds"));

@@ -48,6 +48,18 @@ TEST(OwnerPolicyTest, MinCohortBelowThreeIsRefused) {
   EXPECT_NE(policy.status().ToString().find("min_cohort must be at least 3"), std::string::npos);
 }
 
+TEST(OwnerPolicyTest, RunAboveTheDevicesRankIsDeclinedUnlessItHasSlices) {
+  OwnerPolicy policy = PolicyOf("[policy]\nmax_rank = 4\nconsent = \"auto\"\n");
+  v1::RunConfig run = RunOf(8);
+  run.mutable_lora()->set_rank(4);
+  EXPECT_TRUE(AllowsRun(policy, run, {}).ok());
+  run.mutable_lora()->set_rank(8);
+  const absl::Status declined = AllowsRun(policy, run, {});
+  EXPECT_NE(declined.ToString().find("at most 4 (max_rank)"), std::string::npos) << declined;
+  run.mutable_aggregation()->set_slices(true);
+  EXPECT_TRUE(AllowsRun(policy, run, {}).ok());
+}
+
 TEST(OwnerPolicyTest, MistakesAreNamed) {
   for (const char* text :
        {"[data]\nfolder = 3\n", "[data]\nfolder = \"x\"\n[policy]\nconsentt = \"auto\"\n",
