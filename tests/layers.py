@@ -25,7 +25,7 @@ ALLOWED = {
     "coordinator/gate": BASE | {"engine"},
     "coordinator/strategy": BASE | {"engine/lora"},
     "node": BASE | {"choir/v1", "privacy", "proto", "engine", "secure-agg/core", "secure-agg/client", "node"},
-    "bench": BASE | {"engine", "secure-agg/core", "bench"},
+    "bench": BASE | {"engine", "secure-agg", "bench"},
     "cli": BASE | {"choir/v1", "privacy", "proto", "engine", "bench", "node/identity", "node/control",
                                        "node/ledger", "node/task/adapter_library.h"},
 }

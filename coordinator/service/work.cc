@@ -4,6 +4,7 @@
 
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "base/status_macros.h"
 
 namespace choir::coordinator {
@@ -11,7 +12,7 @@ namespace {
 
 absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work) {
   const secagg::SessionConfig config = work.core.config();
-  CHOIR_RETURN_IF_ERROR(work.core.CloseStage());
+  CHOIR_RETURN_IF_ERROR(work.core.CloseStage(Threads(0)));
   CHOIR_ASSIGN_OR_RETURN(const secagg::SessionSum sum, std::move(work.core).TakeSum());
   CHOIR_RETURN_IF_ERROR(MakeDirectories(work.folder, 0700));
   CHOIR_RETURN_IF_ERROR(AtomicWriteFile(work.sum_path, AsChars(sum.packed), 0600));

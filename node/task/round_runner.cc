@@ -424,7 +424,8 @@ absl::Status RoundRunner::Aggregate() {
     CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session, OpenSession(signer, verifier));
     const std::string session_hex = HexEncode(session.session_id());
     Show("aggregating", session_hex);
-    SessionDriver driver(parts_.client, work_, values, parts_.sleep);
+    SessionDriver driver(parts_.client, work_, values, static_cast<size_t>(parts_.policy.threads),
+                         parts_.sleep);
     CHOIR_ASSIGN_OR_RETURN(const SessionOutcome outcome, driver.Run(std::move(session)));
     if (outcome.input_spent) return Settle(session_hex, outcome);
     const bool may_try_again = absl::IsAborted(outcome.ended);

@@ -5,6 +5,7 @@
 
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "base/status_macros.h"
 #include "proto/trust/session_trust.h"
 #include "secure-agg/core/abort_reason.h"
@@ -60,9 +61,9 @@ const char* FailpointBefore(ClientStage stage) {
 }  // namespace
 
 SessionDriver::SessionDriver(CoordinatorClient& client, const WorkFolder& work,
-                             const secagg::ClientValues& values,
+                             const secagg::ClientValues& values, size_t threads,
                              std::function<bool(absl::Duration)> sleep)
-    : client_(client), work_(work), values_(values), sleep_(std::move(sleep)) {}
+    : client_(client), work_(work), values_(values), threads_(threads), sleep_(std::move(sleep)) {}
 
 absl::Status SessionDriver::Persist(const std::function<absl::Status()>& attempt) const {
   absl::Duration pause = kFirstRetry;
@@ -120,7 +121,7 @@ absl::Status SessionDriver::WaitAndHandle(ClientSession& session, uint32_t after
 }
 
 absl::Status SessionDriver::Upload(ClientSession& session) {
-  absl::StatusOr<secagg::Step> step = session.MaskInput(values_);
+  absl::StatusOr<secagg::Step> step = session.MaskInput(values_, Threads(threads_));
   if (!step.ok()) return Emit(session, std::move(step));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<uint8_t> header,
                          std::move(*step).Release([this](std::span<const uint8_t> journal) {
@@ -147,7 +148,9 @@ absl::Status SessionDriver::Upload(ClientSession& session) {
   };
   CHOIR_RETURN_IF_ERROR(Persist(upload));
   CHOIR_FAILPOINT("node-uploaded");
-  return Emit(session, session.MarkUploaded());
+  CHOIR_RETURN_IF_ERROR(Emit(session, session.MarkUploaded()));
+  session.ForgetInput();
+  return absl::OkStatus();
 }
 
 // One stage further.
@@ -161,7 +164,7 @@ absl::Status SessionDriver::Advance(ClientSession& session) {
     case ClientStage::kReady:
       return Upload(session);
     case ClientStage::kMasked:
-      if (session.num_chunks() == 0) return Upload(session);
+      if (!session.uploaded()) return Upload(session);
       return WaitAndHandle(session, Number(SessionStage::kShareDelivery),
                            &ClientSession::HandleSurvivorList);
     case ClientStage::kSigned:

@@ -29,9 +29,11 @@ struct SessionOutcome {
 class SessionDriver {
  public:
   // All outlive the driver. `values` must give the same numbers each time, also after a restart.
-  // `sleep` waits before another try, and returns false when the daemon is to stop.
+  // `threads` may mask at once; 0: one a core. `sleep` waits before another try, and returns false
+  // when the daemon is to stop.
   SessionDriver(CoordinatorClient& client, const WorkFolder& work,
-                const secagg::ClientValues& values, std::function<bool(absl::Duration)> sleep);
+                const secagg::ClientValues& values, size_t threads,
+                std::function<bool(absl::Duration)> sleep);
 
   // Runs the session to its end, however it ends. CANCELLED: the daemon is to stop, and a restart
   // resumes. Any other error is local (a full disk, ...): the session can be resumed when it is
@@ -52,6 +54,7 @@ class SessionDriver {
   CoordinatorClient& client_;
   const WorkFolder& work_;
   const secagg::ClientValues& values_;
+  size_t threads_;
   std::function<bool(absl::Duration)> sleep_;
   std::string session_id_;
   uint64_t masked_bytes_ = 0;

@@ -7,6 +7,7 @@
 #include "secure-agg/client/client_state.h"
 #include "secure-agg/client/regular_checks.h"
 #include "secure-agg/core/membership.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/transcript.h"
 
 namespace choir::secagg {
@@ -32,6 +33,7 @@ absl::Status CheckOwnEntry(const ClientSession::State& state, const KeyList& lis
         fmt::format("this node is not among the {} of the key list", list.entries.size()));
   }
   const KeyListEntry& entry = list.entries[*own];
+  if (CHOIR_SEEDED_BUG(13)) return absl::OkStatus();
   if (Encode(entry.keys) != state.message || entry.device_key != state.signer->public_key()) {
     return Refusal(AbortReason::kOwnEntryChanged,
                    "this node's entry of the key list is not what it sent");
@@ -43,7 +45,7 @@ absl::Status CheckCertified(const ClientSession::State& state, const KeyList& li
   for (const KeyListEntry& entry : list.entries) {
     const absl::Status certified =
         state.verifier->Verify(entry.keys.node_id, entry.device_key, entry.credential);
-    if (!certified.ok()) {
+    if (!certified.ok() && !CHOIR_SEEDED_BUG(25)) {
       return Refusal(
           AbortReason::kForeignKey,
           fmt::format("a device of the key list is not certified: {}", certified.ToString()));
@@ -62,7 +64,7 @@ absl::Status CheckPartition(const ClientSession::State& state, const SurvivorLis
   CHOIR_RETURN_IF_ERROR(CheckAscending(list.dropped, "list of dropped nodes"));
   std::set<NodeId> all(survivors.begin(), survivors.end());
   for (const NodeId& id : list.dropped) {
-    if (!all.insert(id).second) {
+    if (!all.insert(id).second && !CHOIR_SEEDED_BUG(1)) {
       return Refusal(AbortReason::kBothSharesRequested,
                      "a node is both a survivor and dropped: both its secrets would be opened");
     }
@@ -99,8 +101,10 @@ absl::Status CheckCompleteDelivery(const ClientSession::State& state,
 absl::Status CheckCompleteSurvivors(const ClientSession::State& state, const SurvivorList& list) {
   CHOIR_RETURN_IF_ERROR(CheckPartition(state, list));
   const auto own = std::ranges::find(list.survivors, state.self, &Survivor::node_id);
-  if (own == list.survivors.end()) return LeftOutOfSum(state);
-  if (own->input_hash != state.input_hash) {
+  if (own == list.survivors.end()) {
+    return CHOIR_SEEDED_BUG(15) ? absl::OkStatus() : LeftOutOfSum(state);
+  }
+  if (own->input_hash != state.input_hash && !CHOIR_SEEDED_BUG(14)) {
     return Refusal(AbortReason::kWrongInputHash,
                    fmt::format("the survivor list has {} for this node's input {}",
                                DigestToHex(own->input_hash), DigestToHex(state.input_hash)));
@@ -116,7 +120,7 @@ absl::Status CheckCompleteSurvivors(const ClientSession::State& state, const Sur
 }  // namespace
 
 absl::Status CheckCohortSize(const ClientSession::State& state, size_t size) {
-  if (size < state.min_cohort) {
+  if (size < state.min_cohort && !CHOIR_SEEDED_BUG(17)) {
     return Refusal(
         AbortReason::kCohortBelowMinimum,
         fmt::format("the cohort has {} nodes, at least {} are needed", size, state.min_cohort));
@@ -184,7 +188,7 @@ absl::Status CheckSurvivors(const ClientSession::State& state, const AnySurvivor
 }
 
 absl::Status CheckSignatures(const ClientSession::State& state, const SurvivorSignatures& message) {
-  if (message.h3 != *state.h3) {
+  if (message.h3 != *state.h3 && !CHOIR_SEEDED_BUG(3)) {
     return Refusal(AbortReason::kTwoSurvivorLists,
                    "the others signed another survivor list than this node");
   }
@@ -198,7 +202,7 @@ absl::Status CheckSignatures(const ClientSession::State& state, const SurvivorSi
   const bool own_counts = state.graph.shape().complete();
   const NodeId* before = nullptr;
   for (const NodeSignature& entry : message.signatures) {
-    if (before != nullptr && *before >= entry.node_id) {
+    if (before != nullptr && *before >= entry.node_id && !CHOIR_SEEDED_BUG(21)) {
       return Refusal(AbortReason::kRepeatedNode, "the signatures are not in order of their nodes");
     }
     before = &entry.node_id;

@@ -8,13 +8,14 @@
 
 #include "base/status_macros.h"
 #include "secure-agg/core/abort_reason.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/transcript.h"
 
 namespace choir::secagg {
 namespace {
 
 absl::Status CheckFreshness(const SessionConfig& config, const ClientContext& context) {
-  if (config.round_counter <= context.last_round_counter) {
+  if (config.round_counter <= context.last_round_counter - (CHOIR_SEEDED_BUG(12) ? 1 : 0)) {
     return Refusal(AbortReason::kReplayedRound,
                    fmt::format("round counter {} is not above {}, the last one seen",
                                config.round_counter, context.last_round_counter));
@@ -115,7 +116,8 @@ absl::StatusOr<ClientPolicy> ClientPolicy::Create(ClientPolicyOptions options) {
 
 absl::Status CheckConfig(const SessionConfig& config, const ClientContext& context,
                          const ClientPolicy& policy) {
-  if (!VerifySignature(context.coordinator_key, ConfigSigningBytes(HashConfig(config)),
+  if (!CHOIR_SEEDED_BUG(11) &&
+      !VerifySignature(context.coordinator_key, ConfigSigningBytes(HashConfig(config)),
                        config.signature)) {
     return Refusal(AbortReason::kBadConfigSignature,
                    "the configuration is not signed by this federation's coordinator");

@@ -10,6 +10,7 @@
 #include "secure-agg/core/hkdf.h"
 #include "secure-agg/core/masking.h"
 #include "secure-agg/core/membership.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/transcript.h"
 
 namespace choir::secagg {
@@ -84,9 +85,10 @@ absl::StatusOr<std::vector<Mask>> MasksOf(const State& state) {
 }
 
 absl::StatusOr<std::vector<uint8_t>> MakeMaskedVector(const State& state,
-                                                      const ClientValues& values) {
-  const SecretBytes<32> rounding =
-      DeriveSecret(state.seed.Expose(), state.h0, "choir/client/rounding");
+                                                      const ClientValues& values,
+                                                      ParallelFor parallel) {
+  const SecretBytes<32> rounding = DeriveSecret(
+      state.seed.Expose(), CHOIR_SEEDED_BUG(28) ? state.h1 : state.h0, "choir/client/rounding");
   CodecParams codec = CodecOf(state.config);
   // Not the owner's own minimum: every node must count on the same number.
   codec.assured = std::max(state.graph.shape().quorum, state.config.min_cohort);
@@ -96,7 +98,7 @@ absl::StatusOr<std::vector<uint8_t>> MakeMaskedVector(const State& state,
     WipeBytes(packed);
     return masks.status();
   }
-  ApplyMasks(packed, state.config.word_bits, state.config.prg, *masks);
+  ApplyMasks(packed, state.config.word_bits, state.config.prg, *masks, parallel);
   return packed;
 }
 
@@ -111,7 +113,10 @@ absl::StatusOr<UnmaskShares> MakeUnmaskShares(const State& state) {
     message.shares.push_back(std::move(entry));
   };
   for (const uint32_t survivor : state.survivors) add(survivor, ShareKind::kSelfMask);
-  for (const uint32_t dropped : state.dropped) add(dropped, ShareKind::kMaskKey);
+  for (const uint32_t dropped : state.dropped) {
+    add(dropped, ShareKind::kMaskKey);
+    if (CHOIR_SEEDED_BUG(5)) add(dropped, ShareKind::kSelfMask);
+  }
   std::ranges::sort(message.shares, {}, &UnmaskShare::node_id);
   CHOIR_ASSIGN_OR_RETURN(message.signature, Sign(state, UnmaskSigningBytes(*state.h3, message)));
   return message;
@@ -228,16 +233,17 @@ absl::StatusOr<Step> ClientSession::HandleShareDelivery(std::span<const uint8_t>
   return CurrentStep();
 }
 
-absl::StatusOr<Step> ClientSession::MaskInput(const ClientValues& values) {
+absl::StatusOr<Step> ClientSession::MaskInput(const ClientValues& values, ParallelFor parallel) {
   State& state = *state_;
   if (state.over()) return Over(state);
   if (state.stage != ClientStage::kReady && state.stage != ClientStage::kMasked) {
     return Unexpected(state, "an input");
   }
-  absl::StatusOr<std::vector<uint8_t>> packed = MakeMaskedVector(state, values);
+  absl::StatusOr<std::vector<uint8_t>> packed = MakeMaskedVector(state, values, parallel);
   if (!packed.ok()) return Fail(state, packed.status());
   ChunkStream stream(state.config.session_id, state.self, *std::move(packed), kMaxChunkBytes);
-  if (state.stage == ClientStage::kMasked && stream.input_hash() != state.input_hash) {
+  if (state.stage == ClientStage::kMasked && stream.input_hash() != state.input_hash &&
+      !CHOIR_SEEDED_BUG(24)) {
     return Fail(state, Refusal(AbortReason::kSecondMaskedInput,
                                "these values make another input than the one already announced"));
   }
@@ -275,7 +281,8 @@ absl::StatusOr<Step> ClientSession::HandleSurvivorList(std::span<const uint8_t> 
   CHOIR_ASSIGN_OR_RETURN(const AnySurvivors list, DecodeSurvivors(state.config.graph, bytes));
   CHOIR_RETURN_IF_ERROR(CheckSession(state, SessionOf(list)));
   if (state.stage < ClientStage::kMasked) return Unexpected(state, "a survivor list");
-  if (state.stage != ClientStage::kMasked) {
+  if (state.stage != ClientStage::kMasked &&
+      !(CHOIR_SEEDED_BUG(6) && state.stage == ClientStage::kSigned)) {
     absl::Status second = Refusal(AbortReason::kTwoSurvivorLists,
                                   "this node signed another survivor list in this session");
     return state.over() ? second : Fail(state, second);
@@ -299,7 +306,7 @@ absl::StatusOr<Step> ClientSession::HandleSurvivorList(std::span<const uint8_t> 
 absl::StatusOr<Step> ClientSession::HandleSurvivorSignatures(std::span<const uint8_t> bytes) {
   State& state = *state_;
   if (state.stage == ClientStage::kAnswered || state.stage == ClientStage::kClosed) {
-    if (Sha256Of(bytes) == state.request_digest) return CurrentStep();
+    if (Sha256Of(bytes) == state.request_digest || CHOIR_SEEDED_BUG(10)) return CurrentStep();
     CHOIR_ASSIGN_OR_RETURN(const SurvivorSignatures second, DecodeSurvivorSignatures(bytes));
     CHOIR_RETURN_IF_ERROR(CheckSession(state, second.session_id));
     return Refusal(AbortReason::kSecondUnmaskRequest, "this node answered once, and only once");
@@ -316,7 +323,7 @@ absl::StatusOr<Step> ClientSession::HandleSurvivorSignatures(std::span<const uin
   state.message = Encode(*answer);
   state.request_digest = Sha256Of(bytes);
   state.stage = ClientStage::kAnswered;
-  state.Erase();
+  if (!CHOIR_SEEDED_BUG(18)) state.Erase();
   return CurrentStep();
 }
 
@@ -345,6 +352,12 @@ absl::StatusOr<std::vector<uint8_t>> ClientSession::Chunk(uint32_t sequence) con
   return Encode(state_->stream->Chunk(sequence));
 }
 
+bool ClientSession::uploaded() const {
+  return state_->uploaded;
+}
+void ClientSession::ForgetInput() {
+  state_->stream.reset();
+}
 ClientStage ClientSession::stage() const {
   return state_->stage;
 }

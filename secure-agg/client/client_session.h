@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "base/parallel.h"
 #include "base/secret.h"
 #include "secure-agg/client/client_policy.h"
 #include "secure-agg/core/abort_reason.h"
@@ -119,8 +120,9 @@ class ClientSession {
   absl::StatusOr<Step> HandleKeyList(std::span<const uint8_t> bytes);
   // R2: who shared, and this node's shares of their secrets.
   absl::StatusOr<Step> HandleShareDelivery(std::span<const uint8_t> bytes);
-  // R2: encodes and masks. Values that do not encode (kBadValues) end the session.
-  absl::StatusOr<Step> MaskInput(const ClientValues& values);
+  // R2: encodes and masks. Values that do not encode (kBadValues) end the session. `parallel` may
+  // run parts of it at the same time; the bytes are the same.
+  absl::StatusOr<Step> MaskInput(const ClientValues& values, ParallelFor parallel = RunInOrder);
   // R2: the coordinator acknowledged the whole y. From here on, being declared dropped is a cheat.
   absl::StatusOr<Step> MarkUploaded();
   // R3: whose inputs are in the sum.
@@ -136,6 +138,11 @@ class ClientSession {
   [[nodiscard]] uint32_t num_chunks() const;
   // An encoded MaskedInputChunk. FAILED_PRECONDITION before MaskInput(), OUT_OF_RANGE.
   [[nodiscard]] absl::StatusOr<std::vector<uint8_t>> Chunk(uint32_t sequence) const;
+
+  // Whether MarkUploaded() was called, in this life or an earlier one.
+  [[nodiscard]] bool uploaded() const;
+  // Frees y, m words, once nobody will ask for a chunk again; num_chunks() is 0 from then on.
+  void ForgetInput();
 
   // The journal of the current state: what Restore() takes.
   [[nodiscard]] SecretBuffer Snapshot() const;

@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "secure-agg/core/membership.h"
 #include "secure-agg/core/merkle.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/transcript.h"
 
 namespace choir::secagg {
@@ -29,7 +30,8 @@ absl::Status CheckPaths(const NeighbourList& list) {
                      fmt::format("entry {} of the key list is not behind the one before", i));
     }
     if (RootOf(HashKeyLeaf(entry.place, entry.entry), entry.place, list.cohort_size, entry.path) !=
-        list.root) {
+            list.root &&
+        !CHOIR_SEEDED_BUG(22)) {
       return Refusal(AbortReason::kBadMerklePath,
                      fmt::format("entry {} of the key list, place {} of {}, is not under the root",
                                  i, entry.place, list.cohort_size));
@@ -46,7 +48,8 @@ absl::Status CheckNeighbours(const ClientSession::State& state, const GraphShape
   });
   std::vector<uint32_t> expected = graph.Neighbours(own->place);
   expected.insert(std::ranges::lower_bound(expected, own->place), own->place);
-  if (std::ranges::equal(list.entries, expected, {}, &NeighbourEntry::place)) {
+  if (CHOIR_SEEDED_BUG(23) ||
+      std::ranges::equal(list.entries, expected, {}, &NeighbourEntry::place)) {
     return absl::OkStatus();
   }
   return Refusal(AbortReason::kWrongNeighbour,
@@ -119,7 +122,8 @@ absl::Status CheckRegularSurvivors(const ClientSession::State& state,
         fmt::format("this node's input {} is not under the root of the survivors' inputs",
                     DigestToHex(state.input_hash)));
   }
-  if (count < state.needed() || !state.graph.Covers(state.cohort_members, *survivors)) {
+  const bool covered = CHOIR_SEEDED_BUG(27) || state.graph.Covers(state.cohort_members, *survivors);
+  if (count < state.needed() || !covered) {
     return Refusal(AbortReason::kTooFewSurvivors,
                    fmt::format("{} inputs arrived; {} are needed, and {} of each node's neighbours",
                                count, state.needed(), state.graph.threshold()));

@@ -1,4 +1,5 @@
 #include <array>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -6,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/random.h"
 #include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/hkdf.h"
 #include "secure-agg/core/key_agreement.h"
@@ -86,6 +88,25 @@ TEST(KeyAgreementTest, RefusesLowOrderAndNonCanonicalPoints) {
     EXPECT_EQ(ReasonOf(CheckPublicKey(key)), AbortReason::kLowOrderKey) << HexEncode(key);
   }
   EXPECT_TRUE(CheckPublicKey(PublicKey{9}).ok());
+}
+
+// The list of https://cr.yp.to/ecdh.html#validate: 0, 1, two points of order 8, p - 1, p, p + 1.
+// Each is refused, and X25519 itself agrees on nothing with it.
+TEST(KeyAgreementTest, RefusesEveryPointOfLowOrder) {
+  const std::string_view points[] = {
+      "0000000000000000000000000000000000000000000000000000000000000000",
+      "0100000000000000000000000000000000000000000000000000000000000000",
+      "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+      "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+      "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"};
+  const SecretBytes<32> secret =
+      Secret("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
+  for (const std::string_view hex : points) {
+    EXPECT_EQ(ReasonOf(CheckPublicKey(Array<32>(hex))), AbortReason::kLowOrderKey) << hex;
+    EXPECT_EQ(ReasonOf(Agree(secret, Array<32>(hex)).status()), AbortReason::kLowOrderKey) << hex;
+  }
 }
 
 TEST(KeyAgreementTest, PairMaskKeysMeetAndDependOnTheSalt) {
@@ -252,6 +273,62 @@ TEST(MaskingTest, ManyMasksCancel) {
   masks.push_back({SecretBytes<32>(std::array<uint8_t, 32>{200}), false});
   ApplyMasks(packed, 24, Prg::kChaCha20, masks);
   EXPECT_EQ(packed, before);
+}
+
+// Every length around the vectors' sizes, and bytes that make carries run.
+TEST(MaskingTest, PackedWordsEqualWordByWordArithmetic) {
+  SeededRng rng(5);
+  for (const uint32_t bits : {16u, 24u, 32u}) {
+    const uint32_t width = bits / 8;
+    for (uint32_t words = 0; words < 300; words += words < 70 ? 1 : 23) {
+      std::vector<uint8_t> a(size_t{words} * width);
+      std::vector<uint8_t> b(a.size());
+      for (auto* bytes : {&a, &b}) {
+        for (uint8_t& byte : *bytes) {
+          const uint64_t kind = rng.NextBelow(4);
+          byte = kind == 0 ? 0 : kind == 1 ? 255 : static_cast<uint8_t>(rng.NextBelow(256));
+        }
+      }
+      std::vector<uint8_t> sum = a;
+      std::vector<uint8_t> difference = a;
+      AddWords(sum, b, bits);
+      SubtractWords(difference, b, bits);
+      for (uint32_t i = 0; i < words; ++i) {
+        uint32_t x = 0, y = 0, s = 0, d = 0;
+        std::memcpy(&x, a.data() + i * width, width);
+        std::memcpy(&y, b.data() + i * width, width);
+        std::memcpy(&s, sum.data() + i * width, width);
+        std::memcpy(&d, difference.data() + i * width, width);
+        const uint32_t mask = bits == 32 ? ~0u : (1u << bits) - 1;
+        ASSERT_EQ(s, (x + y) & mask) << bits << " " << words << " " << i;
+        ASSERT_EQ(d, (x - y) & mask) << bits << " " << words << " " << i;
+      }
+    }
+  }
+}
+
+TEST(MaskingTest, RangesInParallelAreTheWholeInOrder) {
+  std::vector<Mask> masks;
+  for (uint8_t i = 0; i < 5; ++i) {
+    masks.push_back({SecretBytes<32>(std::array<uint8_t, 32>{i}), i % 2 == 0});
+  }
+  for (const Prg prg : {Prg::kChaCha20, Prg::kAes256Ctr}) {
+    for (const uint32_t bits : {16u, 24u, 32u}) {
+      // Three ranges and a bit, in words.
+      std::vector<uint8_t> whole(size_t{600'000} / (bits / 8) * (bits / 8), 7);
+      std::vector<uint8_t> parts = whole;
+      std::vector<uint8_t> streams = whole;
+      ApplyMasks(whole, bits, prg, masks);
+      ApplyMasks(parts, bits, prg, masks, Threads(3));
+      EXPECT_EQ(whole, parts);
+      std::vector<uint8_t> stream(whole.size());
+      for (const Mask& mask : masks) {
+        MaskStream(prg, mask.key).Next(stream);
+        mask.add ? AddWords(streams, stream, bits) : SubtractWords(streams, stream, bits);
+      }
+      EXPECT_EQ(whole, streams);
+    }
+  }
 }
 
 }  // namespace

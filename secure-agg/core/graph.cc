@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "secure-agg/core/graph_parameters.h"
 #include "secure-agg/core/masking.h"
+#include "secure-agg/core/seeded_bug.h"
 
 namespace choir::secagg {
 namespace {
@@ -45,7 +46,7 @@ std::vector<uint32_t> DrawRing(uint32_t size, const Digest& seed) {
 }  // namespace
 
 GraphShape ShapeOf(const SessionConfig& config, uint32_t size) {
-  const uint32_t two_thirds = 2 * size / 3 + 1;
+  const uint32_t two_thirds = 2 * size / 3 + (CHOIR_SEEDED_BUG(4) ? 0 : 1);
   const GraphShape complete{size, size - 1, two_thirds, two_thirds};
   if (config.graph != GraphKind::kRegular || size < kSmallestSparseCohort) return complete;
   const std::optional<GraphParameters> found =

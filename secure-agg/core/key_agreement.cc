@@ -12,10 +12,27 @@
 #include "base/status_macros.h"
 #include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/hkdf.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/wire.h"
 
 namespace choir::secagg {
 namespace {
+
+// Every canonical u of order 1, 2, 4 or 8 on Curve25519 or its twist: 0, 1, p - 1 and the two of
+// order 8 (Bernstein, https://cr.yp.to/ecdh.html#validate). A list costs nothing beside asking
+// X25519.
+constexpr PublicKey kLowOrderPoints[] = {
+    {},
+    {1},
+    {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+    {0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3,
+     0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32,
+     0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00},
+    {0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1,
+     0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c,
+     0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57}};
 
 void AppendShape(WireWriter& info, const MaskShape& shape) {
   info.Enum(shape.prg, 0, 255);
@@ -50,6 +67,7 @@ KeyPair MakeKeyPair(SecretBytes<32> secret) {
 }
 
 absl::Status CheckPublicKey(const PublicKey& key) {
+  if (CHOIR_SEEDED_BUG(9)) return absl::OkStatus();
   // u >= p means bytes 1 to 30 are 0xff, byte 31 is 0x7f and byte 0 is at least 0xed.
   bool above = key[31] == 0x7f && key[0] >= 0xed;
   for (size_t i = 1; i < 31; ++i) above = above && key[i] == 0xff;
@@ -57,13 +75,19 @@ absl::Status CheckPublicKey(const PublicKey& key) {
     return Refusal(AbortReason::kLowOrderKey,
                    "public key " + HexEncode(key) + " is not in canonical form");
   }
-  // Any secret finds a low-order point: clamping makes it a multiple of the cofactor.
-  return Agree(SecretBytes<32>(), key).status();
+  for (const PublicKey& low : kLowOrderPoints) {
+    if (key == low) {
+      return Refusal(AbortReason::kLowOrderKey, "public key " + HexEncode(key) + " has low order");
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<SecretBytes<32>> Agree(const SecretBytes<32>& secret, const PublicKey& peer) {
   SecretBytes<32> shared;
-  if (crypto_scalarmult(shared.ExposeMutable().data(), secret.Expose().data(), peer.data()) != 0) {
+  const bool agreed =
+      crypto_scalarmult(shared.ExposeMutable().data(), secret.Expose().data(), peer.data()) == 0;
+  if (!agreed && !CHOIR_SEEDED_BUG(9)) {
     return Refusal(AbortReason::kLowOrderKey, "public key " + HexEncode(peer) + " has low order");
   }
   return shared;
@@ -90,6 +114,7 @@ absl::StatusOr<SecretBytes<32>> SealKey(const KeyPair& own, const PublicKey& pee
   CHOIR_ASSIGN_OR_RETURN(const SecretBytes<32> shared, Agree(own.secret, peer));
   WireWriter info = Labelled("choir/seal");
   AppendKeys(info, own.public_key, peer, own_sends);
+  if (CHOIR_SEEDED_BUG(2)) return Expand(shared, salt, Labelled("choir/seal"));
   return Expand(shared, salt, std::move(info));
 }
 

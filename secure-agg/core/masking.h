@@ -5,8 +5,10 @@
 #include <memory>
 #include <span>
 
+#include "base/parallel.h"
 #include "base/secret.h"
 #include "secure-agg/core/messages.h"
+#include "secure-agg/core/packed_words.h"
 
 namespace choir::secagg {
 
@@ -18,6 +20,9 @@ class MaskStream {
   ~MaskStream();
   MaskStream(MaskStream&&) noexcept;
   MaskStream& operator=(MaskStream&&) noexcept;
+  // Goes to `offset_bytes`, a multiple of 64 below 2^38, of another key's stream: cheaper than a
+  // new object.
+  void Restart(const SecretBytes<32>& key, uint64_t offset_bytes);
   // The next out.size() bytes.
   void Next(std::span<uint8_t> out);
 
@@ -26,19 +31,15 @@ class MaskStream {
   std::unique_ptr<Context> context_;
 };
 
-// acc[i] += words[i], acc[i] -= words[i] mod 2^bits, over words packed little-endian in `bits` bits
-// (16, 24 or 32). Equal sizes, a multiple of bits / 8; no alignment is asked for.
-void AddWords(std::span<uint8_t> acc, std::span<const uint8_t> words, uint32_t bits);
-void SubtractWords(std::span<uint8_t> acc, std::span<const uint8_t> words, uint32_t bits);
-
 struct Mask {
   SecretBytes<32> key;
   bool add = true;  // else subtract
 };
 
-// Adds or subtracts every mask's stream over `packed`, block by block: no mask is ever a full
-// vector.
-void ApplyMasks(std::span<uint8_t> packed, uint32_t bits, Prg prg, std::span<const Mask> masks);
+// Adds or subtracts every mask's stream over `packed`. Generated and added block by block, so no
+// mask is ever a full vector; the vector's ranges are the parallel tasks.
+void ApplyMasks(std::span<uint8_t> packed, uint32_t bits, Prg prg, std::span<const Mask> masks,
+                ParallelFor parallel = RunInOrder);
 
 }  // namespace choir::secagg
 

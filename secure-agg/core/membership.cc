@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/key_agreement.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/signing.h"
 #include "secure-agg/core/transcript.h"
 
@@ -51,7 +52,8 @@ absl::StatusOr<std::vector<uint32_t>> IndicesOf(const KeyList& list, std::span<c
 absl::Status CheckEntry(const Digest& h0, const KeyListEntry& entry) {
   CHOIR_RETURN_IF_ERROR(CheckPublicKey(entry.keys.share_key));
   CHOIR_RETURN_IF_ERROR(CheckPublicKey(entry.keys.mask_key));
-  if (!VerifySignature(entry.device_key, AdvertiseSigningBytes(h0, entry.keys),
+  if (!CHOIR_SEEDED_BUG(7) &&
+      !VerifySignature(entry.device_key, AdvertiseSigningBytes(h0, entry.keys),
                        entry.keys.signature)) {
     return Refusal(AbortReason::kBadSignature,
                    fmt::format("the keys of {} are not signed by its device", entry.keys.node_id));
@@ -65,7 +67,7 @@ absl::Status CheckDistinct(std::span<const KeyListEntry> entries) {
     const AdvertiseKeys& keys = entries[i].keys;
     for (const auto& value : {keys.share_key, keys.mask_key, entries[i].device_key,
                               keys.self_mask_commitment, keys.nonce}) {
-      if (!seen.insert(value).second) {
+      if (!seen.insert(value).second && !CHOIR_SEEDED_BUG(8)) {
         return Refusal(
             AbortReason::kRepeatedKey,
             fmt::format("entry {} of the key list repeats a key, commitment or nonce", i));

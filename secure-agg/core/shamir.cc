@@ -1,5 +1,6 @@
 #include "secure-agg/core/shamir.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -30,6 +31,15 @@ void AddInto(SecretBytes<32>& x, const SecretBytes<32>& y) {
   crypto_core_ristretto255_scalar_add(out.ExposeMutable().data(), x.Expose().data(),
                                       y.Expose().data());
   x = std::move(out);
+}
+
+// a - b.
+SecretBytes<32> Difference(uint32_t a, uint32_t b) {
+  SecretBytes<32> out = SmallScalar(a > b ? a - b : b - a);
+  if (a > b) return out;
+  SecretBytes<32> negative;
+  crypto_core_ristretto255_scalar_negate(negative.ExposeMutable().data(), out.Expose().data());
+  return negative;
 }
 
 // threshold - 1 uniform scalars from the key stream of ChaCha20 (RFC 8439) under `seed`.
@@ -80,34 +90,39 @@ std::vector<SecretBytes<32>> SplitSecret(const SecretBytes<32>& secret, uint32_t
   return shares;
 }
 
+// w_i = prod_j j / (i prod_{j != i} (j - i)). All denominators are inverted by one inversion of
+// their product (Montgomery's trick). Share numbers are public: nothing here need be constant in
+// time.
 absl::StatusOr<Interpolator> Interpolator::Create(std::span<const uint32_t> numbers) {
-  std::vector<SecretBytes<32>> weights;
-  weights.reserve(numbers.size());
+  std::vector<SecretBytes<32>> denominators;
+  std::vector<SecretBytes<32>> products;  // of the denominators before each
+  denominators.reserve(numbers.size());
+  products.reserve(numbers.size());
+  SecretBytes<32> product = SmallScalar(1);
+  SecretBytes<32> numerator = SmallScalar(1);
   for (const uint32_t i : numbers) {
-    SecretBytes<32> numerator = SmallScalar(1);
-    SecretBytes<32> denominator = SmallScalar(1);
-    uint32_t equal = 0;
-    for (const uint32_t j : numbers) {
-      if (j == i) {
-        ++equal;
-        continue;
-      }
-      SecretBytes<32> difference;
-      crypto_core_ristretto255_scalar_sub(difference.ExposeMutable().data(),
-                                          SmallScalar(j).Expose().data(),
-                                          SmallScalar(i).Expose().data());
-      MultiplyInto(numerator, SmallScalar(j));
-      MultiplyInto(denominator, difference);
-    }
-    if (i == 0 || equal != 1) {
+    if (i == 0 || std::ranges::count(numbers, i) != 1) {
       return absl::InvalidArgumentError(
           fmt::format("share number {} is zero or repeated among {} shares", i, numbers.size()));
     }
-    SecretBytes<32> inverse;
-    CHOIR_CHECK(crypto_core_ristretto255_scalar_invert(inverse.ExposeMutable().data(),
-                                                       denominator.Expose().data()) == 0);
-    MultiplyInto(numerator, inverse);
-    weights.push_back(std::move(numerator));
+    SecretBytes<32> denominator = SmallScalar(i);
+    for (const uint32_t j : numbers) {
+      if (j != i) MultiplyInto(denominator, Difference(j, i));
+    }
+    products.push_back(product.Clone());
+    MultiplyInto(product, denominator);
+    MultiplyInto(numerator, SmallScalar(i));
+    denominators.push_back(std::move(denominator));
+  }
+  SecretBytes<32> inverse;
+  CHOIR_CHECK(crypto_core_ristretto255_scalar_invert(inverse.ExposeMutable().data(),
+                                                     product.Expose().data()) == 0);
+  std::vector<SecretBytes<32>> weights(numbers.size());
+  for (size_t i = numbers.size(); i > 0; --i) {
+    weights[i - 1] = inverse.Clone();
+    MultiplyInto(weights[i - 1], products[i - 1]);
+    MultiplyInto(weights[i - 1], numerator);
+    MultiplyInto(inverse, denominators[i - 1]);
   }
   return Interpolator(std::move(weights));
 }

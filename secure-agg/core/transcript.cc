@@ -13,6 +13,7 @@
 #include "secure-agg/core/codec.h"
 #include "secure-agg/core/graph_parameters.h"
 #include "secure-agg/core/message_fields.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/wire.h"
 
 namespace choir::secagg {
@@ -169,6 +170,7 @@ Digest GraphSeed(const Digest& h1) {
 }
 
 Digest PairSalt(const Digest& h0, const Digest& h1) {
+  if (CHOIR_SEEDED_BUG(16)) return h0;
   return Sha256().Update(h0).Update(h1).Finish();
 }
 

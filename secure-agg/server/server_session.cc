@@ -9,6 +9,7 @@
 #include "secure-agg/core/chunks.h"
 #include "secure-agg/core/masking.h"
 #include "secure-agg/core/membership.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/shamir.h"
 #include "secure-agg/core/transcript.h"
 #include "secure-agg/server/server_state.h"
@@ -196,7 +197,9 @@ absl::Status ServerSession::AddInput(const NodeId& node, std::span<const uint8_t
   State& state = *state_;
   CHOIR_ASSIGN_OR_RETURN(const MaskedInputHeader decoded, DecodeMaskedInputHeader(header));
   const bool counted = Has(state, node, &Participant::input, decoded);
-  if (counted && (state.nodes.at(node).accumulated || state.over())) return absl::OkStatus();
+  if (counted && !CHOIR_SEEDED_BUG(19) && (state.nodes.at(node).accumulated || state.over())) {
+    return absl::OkStatus();
+  }
   if (!counted) CHOIR_RETURN_IF_ERROR(CheckHeader(state, node, decoded));
   if (packed.size() != decoded.total_bytes ||
       HashInput(packed, decoded.chunk_bytes) != decoded.input_hash) {
@@ -245,12 +248,12 @@ absl::Status ServerSession::AddUnmaskShares(const NodeId& node, std::span<const 
   for (const UnmaskShare& entry : message.shares) {
     const bool ascending = before == nullptr || *before < entry.node_id;
     before = &entry.node_id;
-    const bool survived = std::ranges::find(state.survivors.survivors, entry.node_id,
-                                            &Survivor::node_id) != state.survivors.survivors.end();
+    const bool survived = std::ranges::binary_search(state.survivors.survivors, entry.node_id, {},
+                                                     &Survivor::node_id);
     const bool dropped = std::ranges::binary_search(state.survivors.dropped, entry.node_id);
     const ShareKind wanted = survived ? ShareKind::kSelfMask : ShareKind::kMaskKey;
-    if (!ascending || (!survived && !dropped) || entry.kind != wanted ||
-        !IsCanonicalScalar(entry.share)) {
+    const bool asked_for = CHOIR_SEEDED_BUG(20) || entry.kind == wanted;
+    if (!ascending || (!survived && !dropped) || !asked_for || !IsCanonicalScalar(entry.share)) {
       return Refusal(AbortReason::kBadShare,
                      "a share is out of order, not asked for, or no canonical scalar");
     }

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "base/parallel.h"
 #include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/codec.h"
 #include "secure-agg/core/messages.h"
@@ -128,7 +129,8 @@ class ServerSession {
   // Goes to the next stage with the nodes that answered; in kUnmasking, reconstructs and removes
   // the masks (O(n m) work without drop-outs, O(d n m) with d). Too few: kAborted, and the reason.
   // FAILED_PRECONDITION without a change if inputs wait to be replayed, or the session is over.
-  absl::Status CloseStage();
+  // `parallel` may open secrets and remove masks at the same time.
+  absl::Status CloseStage(ParallelFor parallel = RunInOrder);
   // Ends the session. Fine when it is over already.
   void Abort(AbortReason reason);
 

@@ -252,7 +252,7 @@ uint32_t ServerSession::needed() const {
   }
 }
 
-absl::Status ServerSession::CloseStage() {
+absl::Status ServerSession::CloseStage(ParallelFor parallel) {
   State& state = *state_;
   if (state.over()) {
     return Refusal(AbortReason::kSessionOver,
@@ -273,7 +273,7 @@ absl::Status ServerSession::CloseStage() {
   }
   state.ComputeTranscript();
   if (state.stage == ServerStage::kUnmasking) {
-    absl::Status opened = RemoveMasks(state);
+    absl::Status opened = RemoveMasks(state, parallel);
     if (opened.ok()) opened = state.ReadSum();
     if (!opened.ok()) {
       Abort(ReasonOf(opened).value_or(AbortReason::kSumInconsistent));

@@ -79,7 +79,7 @@ struct ServerSession::State {
 // Opens the secrets that U3's answers hold shares of, and takes the masks off `accumulator`.
 // kBadShare if a secret cannot be opened whichever t shares are tried, kTooFewUnmaskShares if fewer
 // are there.
-absl::Status RemoveMasks(ServerSession::State& state);
+absl::Status RemoveMasks(ServerSession::State& state, ParallelFor parallel);
 
 }  // namespace choir::secagg
 

@@ -1,14 +1,18 @@
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <span>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "secure-agg/core/masking.h"
 #include "secure-agg/core/membership.h"
+#include "secure-agg/core/seeded_bug.h"
 #include "secure-agg/core/shamir.h"
 #include "secure-agg/core/transcript.h"
 #include "secure-agg/server/server_state.h"
@@ -39,21 +43,24 @@ std::vector<HeldShare> SharesOf(const State& state, const NodeId& owner) {
   return shares;
 }
 
-// Interpolators are the same for every secret that the same nodes hold shares of, which are nearly
-// all.
+// Interpolators are the same for every secret that the same nodes hold shares of: in a complete
+// graph nearly all.
 class InterpolatorCache {
  public:
+  // The pointer stays good as long as the cache.
   absl::StatusOr<const Interpolator*> For(const std::vector<uint32_t>& numbers) {
-    auto found = cache_.find(numbers);
-    if (found == cache_.end()) {
-      CHOIR_ASSIGN_OR_RETURN(Interpolator made, Interpolator::Create(numbers));
-      found = cache_.emplace(numbers, std::move(made)).first;
+    {
+      const absl::MutexLock lock(&mu_);
+      if (const auto found = cache_.find(numbers); found != cache_.end()) return &found->second;
     }
-    return &found->second;
+    CHOIR_ASSIGN_OR_RETURN(Interpolator made, Interpolator::Create(numbers));
+    const absl::MutexLock lock(&mu_);
+    return &cache_.emplace(numbers, std::move(made)).first->second;
   }
 
  private:
-  std::map<std::vector<uint32_t>, Interpolator> cache_;
+  absl::Mutex mu_;
+  std::map<std::vector<uint32_t>, Interpolator> cache_ ABSL_GUARDED_BY(mu_);
 };
 
 // Tries t neighbouring shares at each place of the ring of them, until `fits` knows the secret:
@@ -91,7 +98,8 @@ absl::Status AddSelfMask(const State& state, const NodeId& id, InterpolatorCache
   CHOIR_ASSIGN_OR_RETURN(const SecretBytes<32> b,
                          OpenSecret(SharesOf(state, id), state.graph.threshold(), cache,
                                     [&](const SecretBytes<32>& found) {
-                                      return CommitSelfMask(found, state.h0) == commitment;
+                                      return CHOIR_SEEDED_BUG(26) ||
+                                             CommitSelfMask(found, state.h0) == commitment;
                                     }));
   masks.push_back({SelfMaskKey(b, PairSalt(state.h0, state.h1), state.mask_shape()), false});
   return absl::OkStatus();
@@ -125,17 +133,24 @@ absl::Status AddPairMasks(const State& state, const NodeId& id, InterpolatorCach
 
 }  // namespace
 
-absl::Status RemoveMasks(State& state) {
+absl::Status RemoveMasks(State& state, ParallelFor parallel) {
   InterpolatorCache cache;
+  const size_t survivors = state.survivors.survivors.size();
+  const size_t owners = survivors + state.survivors.dropped.size();
+  std::vector<std::vector<Mask>> found(owners);
+  std::vector<absl::Status> opened(owners);
+  parallel(owners, [&](size_t i) {
+    opened[i] = i < survivors
+                    ? AddSelfMask(state, state.survivors.survivors[i].node_id, cache, found[i])
+                    : AddPairMasks(state, state.survivors.dropped[i - survivors], cache, found[i]);
+  });
   std::vector<Mask> masks;
-  for (const Survivor& survivor : state.survivors.survivors) {
-    CHOIR_RETURN_IF_ERROR(AddSelfMask(state, survivor.node_id, cache, masks));
-  }
-  for (const NodeId& id : state.survivors.dropped) {
-    CHOIR_RETURN_IF_ERROR(AddPairMasks(state, id, cache, masks));
+  for (size_t i = 0; i < owners; ++i) {
+    CHOIR_RETURN_IF_ERROR(opened[i]);
+    std::ranges::move(found[i], std::back_inserter(masks));
   }
   // Only now: a session that cannot be opened keeps its accumulator as it is.
-  ApplyMasks(state.accumulator, state.config.word_bits, state.config.prg, masks);
+  ApplyMasks(state.accumulator, state.config.word_bits, state.config.prg, masks, parallel);
   return absl::OkStatus();
 }
 
