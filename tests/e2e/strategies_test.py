@@ -79,6 +79,20 @@ class StrategiesTest(unittest.TestCase):
         self.assertGreater(np.max(np.abs(moved)), 0)
         self.assertTrue(np.array_equal(parts(self.pull("cores", 3), "lora_a"), parts(self.pull("cores", 1), "lora_a")))
 
+    def test_sketch_takes_two_rounds_and_trains_once(self):
+        status = self.run_to_its_end("sketched", rounds=4, aggregation={"strategy": "sketch"}, training={"steps": 8})
+        losses = [r["mean_train_loss"] for r in status["rounds"]]
+        # The second round sends another sketch of the same training; slots of the loss have steps of 2^-16.
+        self.assertAlmostEqual(losses[0], losses[1], delta=1e-4)
+        self.assertAlmostEqual(losses[2], losses[3], delta=1e-4)
+        self.assertLess(losses[2], losses[0])
+        versions = [self.pull("sketched", version).read_bytes() for version in range(5)]
+        self.assertEqual((versions[0], versions[2]), (versions[1], versions[3]))
+        self.assertEqual(len(set(versions)), 3)
+        for node in self.there.nodes:
+            federation.wait_until(lambda n=node: not (n.home / "adapters/sketched/kept").exists(),
+                                  "what was kept to be gone", logs=self.there.logs)
+
     def test_slices_let_small_devices_take_part(self):
         status = self.run_to_its_end("sliced", lora={"rank": 8}, aggregation={"strategy": "ffa", "slices": True})
         self.assertEqual([r["contributors"] for r in status["rounds"]], [len(NAMES)] * 2)
