@@ -38,6 +38,8 @@ CONFIGURATIONS = {
     "latent, rank 8, learning rate 0.02": {"aggregation": {"strategy": "latent"}, "training": {"learning_rate": 0.02}},
     "latent, rank 32, learning rate 0.02": {"aggregation": {"strategy": "latent"}, "lora": {"rank": 32, "alpha": 64},
                                             "training": {"learning_rate": 0.02}},
+    "latent, rank 32, learning rate 0.005": {"aggregation": {"strategy": "latent"}, "lora": {"rank": 32, "alpha": 64},
+                                             "training": {"learning_rate": 0.005}},
     "sketch (5 updates, 2 rounds each)": merging(strategy="sketch"),
     "share-a (personal)": merging(strategy="share-a"),
     "fedavg, momentum 0.9, rate 0.3": merging(server_optimizer="momentum", server_learning_rate=0.3),
