@@ -8,7 +8,7 @@ build=(
   libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev
   libvulkan-dev glslc mesa-vulkan-drivers
   libssl-dev libsodium-dev libspdlog-dev libfmt-dev libsqlite3-dev libqrencode-dev nlohmann-json3-dev libcli11-dev
-  libtomlplusplus-dev libdnnl-dev libhwy-dev libpcre2-dev libeigen3-dev libgtest-dev libgmock-dev
+  libtomlplusplus-dev libdnnl-dev libhwy-dev libpcre2-dev libeigen3-dev libgtest-dev libgmock-dev libbenchmark-dev
 )
 review=(clang clang-format clang-tidy libclang-rt-14-dev vulkan-validationlayers python3 python3-numpy openssl)
 
