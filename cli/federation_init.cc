@@ -30,6 +30,10 @@ struct Options {
   std::string address = "localhost:7433";
   std::string passphrase_file;
   uint32_t min_cohort = 8;
+  bool distributed_noise = false;
+  double min_noise_multiplier = 0;
+  double max_epsilon = 0;
+  double max_delta = 0;
   std::vector<std::string> models;
 };
 
@@ -53,6 +57,7 @@ absl::Status Run(const Options& options, Environment& environment) {
                                   .passphrase = {},
                                   .address = options.address,
                                   .min_cohort = options.min_cohort,
+                                  .privacy = {},
                                   .base_models = {}};
   CHOIR_ASSIGN_OR_RETURN(founding.passphrase, ReadPassphrase(options.passphrase_file));
   for (const std::string& path : options.models) {
@@ -60,6 +65,10 @@ absl::Status Run(const Options& options, Environment& environment) {
     if (!digest.ok()) return BadInput("model", path, digest.status());
     founding.base_models.push_back(*digest);
   }
+  founding.privacy.set_distributed(options.distributed_noise);
+  founding.privacy.set_min_noise_multiplier(options.min_noise_multiplier);
+  founding.privacy.set_max_epsilon(options.max_epsilon);
+  founding.privacy.set_max_delta(options.max_delta);
   SystemRandom random;
   CHOIR_RETURN_IF_ERROR(trust::FoundFederation(founding, environment.clock.Now(), random));
   Output& output = environment.output;
@@ -107,6 +116,16 @@ Action Declare(CLI::App& app) {
   app.add_option("--min-cohort", options->min_cohort,
                  "Smallest group of nodes that may ever be summed; at least 3")
       ->capture_default_str();
+  app.add_flag("--distributed-noise", options->distributed_noise,
+               "Only runs whose nodes add the privacy noise themselves");
+  app.add_option("--min-noise-multiplier", options->min_noise_multiplier,
+                 "Smallest noise multiplier of any run; above 0, no run without noise")
+      ->check(CLI::Range(0.0, 1e4));
+  app.add_option("--max-epsilon", options->max_epsilon,
+                 "Largest privacy budget of any run; 0: a run needs none")
+      ->check(CLI::Range(0.0, 1e6));
+  app.add_option("--max-delta", options->max_delta, "Largest delta of any run; 0: any")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--allow-model", options->models,
                  "Base models (GGUF files) that runs may use; may be repeated. Default: any")
       ->type_name("FILE");

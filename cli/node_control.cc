@@ -51,6 +51,15 @@ void PrintStatus(const nlohmann::json& status, Output& output) {
   }
   output.Line(fmt::format("  contributed   {} rounds, {} sent, all of it masked",
                           count("rounds_contributed"), HumaneBytes(count("bytes_sent_masked"))));
+  if (count("bytes_sent_masked") > 0) {
+    const auto epsilon = status.find("epsilon");
+    const double budget = status.value("max_epsilon", 0.0);
+    output.Line(fmt::format("  privacy       {}{}; `choir privacy` shows all of it",
+                            epsilon != status.end() && epsilon->is_number()
+                                ? fmt::format("epsilon {:.4f}", epsilon->get<double>())
+                                : "no bound: something left without noise",
+                            budget > 0 ? fmt::format(" of your {}", budget) : ""));
+  }
   output.Line(fmt::format("  federation    {} at {}", text("federation"), text("coordinator")));
   output.Line(fmt::format("  node          {}", text("node_id").substr(0, 12)));
   for (const auto& run : status.value("runs_waiting_for_consent", nlohmann::json::array())) {

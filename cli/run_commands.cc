@@ -56,6 +56,7 @@ void Print(const v1::RunStatus& run, Output& output) {
                           config.aggregation().strategy(), config.aggregation().min_cohort(),
                           config.aggregation().max_cohort(), config.aggregation().ring_bits(),
                           config.aggregation().clip_norm()));
+  output.Line(fmt::format("  privacy      {}", PrivacyLine(run)));
   output.Line(fmt::format("  rounds       {} of {} published", run.rounds_published(),
                           config.pacing().rounds()));
   for (const v1::RoundStatus& round : run.rounds()) {

@@ -103,7 +103,28 @@ void ReadMerging(TomlTable& table, v1::AggregationSpec& aggregation) {
   aggregation.set_trim(Narrow(table.Number("trim", 0, 0.49, 0.2)));
 }
 
-absl::Status ReadAggregation(const TomlFile& root, v1::AggregationSpec& aggregation) {
+// A number of [privacy] that has no default of its own: 0 leaves it to the coordinator.
+absl::Status ReadPrivacy(const TomlFile& root, v1::PrivacySpec& privacy) {
+  TomlTable table(root, "privacy");
+  privacy.set_mechanism(
+      table.OneOf("mechanism", {"none", "discrete-gaussian", "skellam", "central-gaussian"}));
+  privacy.set_noise_multiplier(table.Number("noise_multiplier", 0, 1e4, 0));
+  privacy.set_target_epsilon(table.Number("target_epsilon", 0, 1e6, 0));
+  privacy.set_delta(table.Number("delta", 0, 0.1, 0));
+  privacy.set_budget_epsilon(table.Number("budget_epsilon", 0, 1e6, 0));
+  privacy.set_adaptive_clip(table.Flag("adaptive_clip", false));
+  privacy.set_target_unclipped(table.Number("target_unclipped", 0, 1, 0));
+  privacy.set_clip_learning_rate(table.Number("clip_learning_rate", 0, 10, 0));
+  privacy.set_clip_bit_noise(table.Number("clip_bit_noise", 0, 1e4, 0));
+  if (privacy.mechanism() != "none" &&
+      (privacy.noise_multiplier() > 0) == (privacy.target_epsilon() > 0)) {
+    table.Fail("noise_multiplier", "give this or target_epsilon, and not both");
+  }
+  return table.Finish();
+}
+
+absl::Status ReadAggregation(const TomlFile& root, bool is_private,
+                             v1::AggregationSpec& aggregation) {
   TomlTable table(root, "aggregation");
   ReadMerging(table, aggregation);
   aggregation.set_min_cohort(table.Count32("min_cohort", 3, kLargestCohort, 8));
@@ -132,7 +153,8 @@ absl::Status ReadAggregation(const TomlFile& root, v1::AggregationSpec& aggregat
   aggregation.set_clip_norm(Narrow(table.Number("clip_norm", 1e-6, 1e9, 100)));
   aggregation.set_codec_range(Narrow(table.Number("codec_range", 1e-9, 1e9, 1)));
   aggregation.set_max_examples_weight(Narrow(table.Number("max_examples_weight", 1, 1e9, 1000)));
-  aggregation.set_equal_weights(table.Flag("equal_weights", false));
+  // Under differential privacy weights would be summed without noise.
+  aggregation.set_equal_weights(table.Flag("equal_weights", is_private));
   return table.Finish();
 }
 
@@ -160,12 +182,15 @@ absl::Status ReadPacing(const TomlFile& root, v1::PacingSpec& pacing) {
 absl::StatusOr<RunFile> ParseRunFile(std::string_view text, const std::string& path) {
   CHOIR_ASSIGN_OR_RETURN(
       const TomlFile root,
-      TomlFile::Parse(text, path, {"run", "lora", "training", "aggregation", "gate", "pacing"}));
+      TomlFile::Parse(text, path,
+                      {"run", "lora", "training", "aggregation", "privacy", "gate", "pacing"}));
   RunFile file;
   CHOIR_RETURN_IF_ERROR(ReadRun(root, path, file));
   CHOIR_RETURN_IF_ERROR(ReadLora(root, file));
   CHOIR_RETURN_IF_ERROR(ReadTraining(root, *file.config.mutable_training()));
-  CHOIR_RETURN_IF_ERROR(ReadAggregation(root, *file.config.mutable_aggregation()));
+  CHOIR_RETURN_IF_ERROR(ReadPrivacy(root, *file.config.mutable_privacy()));
+  const bool is_private = file.config.privacy().mechanism() != "none";
+  CHOIR_RETURN_IF_ERROR(ReadAggregation(root, is_private, *file.config.mutable_aggregation()));
   CHOIR_RETURN_IF_ERROR(ReadGate(root, path, file));
   CHOIR_RETURN_IF_ERROR(ReadPacing(root, *file.config.mutable_pacing()));
   return file;

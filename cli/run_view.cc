@@ -32,7 +32,19 @@ nlohmann::json RoundToJson(const v1::RoundStatus& round) {
           {"session_stage", round.session_stage()},
           {"held_out_nll", round.has_held_out_nll() ? nlohmann::json(round.held_out_nll())
                                                     : nlohmann::json(nullptr)},
-          {"left_out", std::vector<std::string>(round.left_out().begin(), round.left_out().end())}};
+          {"left_out", std::vector<std::string>(round.left_out().begin(), round.left_out().end())},
+          {"epsilon", round.epsilon()},
+          {"clip_norm", round.clip_norm()}};
+}
+
+nlohmann::json PrivacyToJson(const v1::RunStatus& run) {
+  const v1::PrivacySpec& spec = run.config().privacy();
+  return {{"mechanism", spec.mechanism().empty() ? "none" : spec.mechanism()},
+          {"noise_multiplier", spec.noise_multiplier()},
+          {"delta", spec.delta()},
+          {"budget_epsilon", spec.budget_epsilon()},
+          {"adaptive_clip", spec.adaptive_clip()},
+          {"epsilon", run.epsilon()}};
 }
 
 }  // namespace
@@ -46,6 +58,7 @@ nlohmann::json RunToJson(const v1::RunStatus& run) {
           {"strategy", run.config().aggregation().strategy()},
           {"base_model_sha256", HexEncode(AsBytes(run.config().base_model_digest()))},
           {"num_values", run.config().num_values()},
+          {"privacy", PrivacyToJson(run)},
           {"rounds_wanted", run.config().pacing().rounds()},
           {"rounds_published", run.rounds_published()},
           {"adapter_version", run.adapter_version()},
@@ -60,14 +73,30 @@ std::string RoundLine(const v1::RoundStatus& round) {
     return fmt::format("abandoned after {}: {}{}", took, round.reason(),
                        round.reason_text().empty() ? "" : " (" + round.reason_text() + ")");
   }
+  // Under differential privacy no loss and no token count leaves a node.
   std::string line =
-      fmt::format("published: {} nodes, train loss {:.3f}, {} tokens, {} received masked, {}",
-                  round.contributors(), round.mean_train_loss(),
-                  HumaneCount(static_cast<int64_t>(round.trained_tokens())),
-                  HumaneBytes(round.received_bytes()), took);
+      round.epsilon() > 0
+          ? fmt::format("published: {} nodes, epsilon {:.4f} so far, {} received masked, {}",
+                        round.contributors(), round.epsilon(), HumaneBytes(round.received_bytes()),
+                        took)
+          : fmt::format("published: {} nodes, train loss {:.3f}, {} tokens, {} received masked, {}",
+                        round.contributors(), round.mean_train_loss(),
+                        HumaneCount(static_cast<int64_t>(round.trained_tokens())),
+                        HumaneBytes(round.received_bytes()), took);
   if (round.has_held_out_nll()) line += fmt::format(", held-out NLL {:.4f}", round.held_out_nll());
   for (const std::string& cohort : round.left_out()) line += fmt::format("; without {}", cohort);
   return line;
+}
+
+std::string PrivacyLine(const v1::RunStatus& run) {
+  const v1::PrivacySpec& spec = run.config().privacy();
+  if (spec.mechanism().empty() || spec.mechanism() == "none") {
+    return "masked sums only; no differential privacy";
+  }
+  return fmt::format("{}, noise multiplier {}: epsilon {:.4f}{} at delta {}", spec.mechanism(),
+                     spec.noise_multiplier(), run.epsilon(),
+                     spec.budget_epsilon() > 0 ? fmt::format(" of {}", spec.budget_epsilon()) : "",
+                     spec.delta());
 }
 
 std::string ActivityLine(const v1::RunStatus& run) {

@@ -16,6 +16,8 @@ nlohmann::json RunToJson(const v1::RunStatus& run);
 
 // "published: 4 nodes, loss 3.412, 1,024 tokens, 96.1 KiB received, 3.2 s".
 std::string RoundLine(const v1::RoundStatus& round);
+// "discrete-gaussian, noise multiplier 1: epsilon 4.7285 of 8 at delta 1e-05".
+std::string PrivacyLine(const v1::RunStatus& run);
 // What goes on right now in the newest round, in one short line: "training: 3 of 4 nodes, 1 ready".
 std::string ActivityLine(const v1::RunStatus& run);
 

@@ -123,8 +123,7 @@ absl::StatusOr<NoisePlan> PlanNoise(const NoiseQuery& query) {
     plan.clip_bit = static_cast<int64_t>(std::floor(plan.deviation / (2 * query.clip_bit_noise)));
     ++plan.noised_words;
   }
-  plan.headroom =
-      IsDistributed(query.mechanism) ? kRoom * Spread(query.mechanism) * plan.deviation : 0;
+  plan.headroom = kRoom * Spread(query.mechanism) * plan.deviation;
   plan.smallest_local = plan.LocalDeviation(IsDistributed(query.mechanism) ? query.max_cohort : 1);
   CHOIR_RETURN_IF_ERROR(CheckPlan(query, plan));
   return plan;

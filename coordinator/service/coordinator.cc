@@ -480,7 +480,8 @@ bool Coordinator::DoWork() {
     }
   }
   if (!work.has_value()) return false;
-  WorkDone done = choir::coordinator::DoWork(*std::move(work), federation_.coordinator_key, blobs_);
+  WorkDone done =
+      choir::coordinator::DoWork(*std::move(work), federation_.coordinator_key, blobs_, random_);
   Turn turn(*this);
   FindRun(run_id)->Complete(std::move(done));
   return true;

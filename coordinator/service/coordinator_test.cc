@@ -447,7 +447,7 @@ TEST_F(CoordinatorTest, CohortsAbove128StandOnARegularGraph) {
     config.mutable_aggregation()->set_max_cohort(largest);
     const auto run = CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now);
     EXPECT_TRUE(run.ok()) << run.status();
-    return SessionTemplate(*run, run->num_values());
+    return SessionTemplate(*run, run->num_values(), double{run->aggregation().clip_norm()});
   };
   EXPECT_EQ(session_of("", 128).graph, secagg::GraphKind::kComplete);
   EXPECT_EQ(session_of("auto", 1000).graph, secagg::GraphKind::kRegular);

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/mapped_file.h"
+#include "base/secret.h"
 #include "base/status_macros.h"
 #include "coordinator/service/merge_gate.h"
 #include "coordinator/service/merge_plan.h"
@@ -48,9 +49,23 @@ absl::Status CheckNorm(const secagg::CodecParams& codec, const secagg::CohortSum
                   norm, sum.num_contributors, codec.clip_norm, bound));
 }
 
+// With central noise the sum is noised before anything of it is read.
+absl::StatusOr<secagg::CohortSum> DecodeCohort(const secagg::CodecParams& codec,
+                                               std::span<const uint8_t> packed,
+                                               uint32_t contributors, RandomSource& random) {
+  if (codec.privacy.mechanism != secagg::NoiseMechanism::kCentralGaussian) {
+    return secagg::DecodeSum(codec, packed, contributors);
+  }
+  std::vector<uint8_t> noised(packed.begin(), packed.end());
+  CHOIR_RETURN_IF_ERROR(secagg::AddCentralNoise(codec, noised, random));
+  absl::StatusOr<secagg::CohortSum> sum = secagg::DecodeSum(codec, noised, contributors);
+  WipeBytes(noised);
+  return sum;
+}
+
 // The cohort's means; of a run with slices, `extras` are the components' weights.
 absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
-                                          const secagg::CodecParams& codec) {
+                                          const secagg::CodecParams& codec, RandomSource& random) {
   CHOIR_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(cohort.sum_path));
   if (Sha256Of(file.bytes()) != cohort.result.sum_hash) {
     return secagg::Refusal(secagg::AbortReason::kDamagedJournal,
@@ -58,8 +73,8 @@ absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
   }
   CHOIR_ASSIGN_OR_RETURN(
       secagg::CohortSum sum,
-      secagg::DecodeSum(codec, file.bytes(),
-                        static_cast<uint32_t>(cohort.result.contributors.size())));
+      DecodeCohort(codec, file.bytes(), static_cast<uint32_t>(cohort.result.contributors.size()),
+                   random));
   CHOIR_RETURN_IF_ERROR(CheckNorm(codec, sum));
   absl::StatusOr<std::vector<double>> weights =
       ComponentWeights(sum.extras, codec.max_weight, sum.total_weight);
@@ -74,13 +89,16 @@ absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
 // Reads every cohort's sum; one that is not good is left out, unless it was the last.
 absl::StatusOr<std::vector<CohortUpdate>> ReadSums(const MergeInput& input,
                                                    const secagg::CodecParams& codec,
+                                                   RandomSource& random,
                                                    std::vector<const MergeInput::Cohort*>& used,
                                                    MergeOutput& out) {
   std::vector<CohortUpdate> updates;
   absl::Status first_error;
   double loss_sum = 0;
+  double unclipped = 0;
+  bool tells_clipping = true;
   for (const MergeInput::Cohort& cohort : input.cohorts) {
-    absl::StatusOr<secagg::CohortSum> sum = ReadSum(cohort, codec);
+    absl::StatusOr<secagg::CohortSum> sum = ReadSum(cohort, codec, random);
     if (!sum.ok()) {
       first_error.Update(sum.status());
       out.left_out.emplace_back(cohort.session_id, sum.status());
@@ -90,6 +108,8 @@ absl::StatusOr<std::vector<CohortUpdate>> ReadSums(const MergeInput& input,
     out.trained_tokens += sum->token_count;
     out.num_clipped += sum->num_clipped;
     loss_sum += sum->loss_sum;
+    tells_clipping = tells_clipping && sum->unclipped_share.has_value();
+    unclipped += sum->unclipped_share.value_or(0) * sum->num_contributors;
     updates.push_back({std::move(sum->mean_delta), sum->total_weight, std::move(sum->extras)});
     used.push_back(&cohort);
   }
@@ -97,6 +117,7 @@ absl::StatusOr<std::vector<CohortUpdate>> ReadSums(const MergeInput& input,
     return first_error.ok() ? absl::FailedPreconditionError("there is no sum to merge")
                             : first_error;
   }
+  if (tells_clipping) out.unclipped_share = unclipped / out.contributors;
   if (out.trained_tokens > 0) {
     out.mean_train_loss = loss_sum / static_cast<double>(out.trained_tokens);
   }
@@ -112,6 +133,7 @@ absl::StatusOr<secagg::ChainHead> SignResults(const MergeInput& input, const Dig
   for (const MergeInput::Cohort* cohort : used) {
     secagg::RoundResult result = cohort->result;
     result.adapter_hash = adapter;
+    result.privacy = input.privacy;
     CHOIR_RETURN_IF_ERROR(secagg::SignResult(head, signer, result));
     head = secagg::ChainHead{result.sequence, secagg::ResultHash(result)};
     std::string encoded(AsChars(secagg::Encode(result)));
@@ -184,7 +206,7 @@ absl::Status CheckNew(const engine::Adapter& adapter) {
 }  // namespace
 
 absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::SigningKey& key,
-                                       BlobStore& blobs) {
+                                       BlobStore& blobs, RandomSource& random) {
   MergeOutput out;
   CHOIR_ASSIGN_OR_RETURN(const v1::AdapterVersion parent, Parse(input.parent));
   CHOIR_ASSIGN_OR_RETURN(const Digest parent_adapter,
@@ -193,11 +215,12 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   CHOIR_ASSIGN_OR_RETURN(const MergePlan plan, MergePlanOf(input.config.aggregation()));
   const engine::Contribution contribution = plan.strategy->ContributionFor(parent.version());
   const uint64_t length = engine::ContributionLength(adapter, contribution);
-  const secagg::CodecParams codec = secagg::CodecOf(SessionTemplate(input.config, length));
+  const secagg::CodecParams codec =
+      secagg::CodecOf(SessionTemplate(input.config, length, input.clip_norm));
 
   std::vector<const MergeInput::Cohort*> used;
   CHOIR_ASSIGN_OR_RETURN(const std::vector<CohortUpdate> updates,
-                         ReadSums(input, codec, used, out));
+                         ReadSums(input, codec, random, used, out));
   CHOIR_ASSIGN_OR_RETURN(std::vector<float> mean, CombineCohorts(updates, length, plan.combine));
   if (codec.extra_slots > 0) {
     CHOIR_RETURN_IF_ERROR(DivideSlices(updates, ComponentsOf(adapter, contribution), mean));
@@ -229,6 +252,8 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   version.set_contributors(out.contributors);
   version.set_created_unix_s(absl::ToUnixSeconds(input.now));
   version.set_mean_train_loss(out.mean_train_loss);
+  version.set_epsilon(input.privacy.epsilon);
+  version.set_delta(input.privacy.delta);
   out.version.run_id = input.config.run_id();
   out.version.version = version.version();
   out.version.document =

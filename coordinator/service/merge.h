@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "base/random.h"
 #include "choir/v1/federation.pb.h"
 #include "choir/v1/run.pb.h"
 #include "coordinator/blob/blob_store.h"
@@ -33,6 +34,8 @@ struct MergeInput {
   uint64_t round = 0;
   std::vector<Cohort> cohorts;
   std::optional<secagg::ChainHead> head;  // of the run's round results
+  double clip_norm = 1;                   // of the round's sessions
+  secagg::PrivacySpent privacy;           // what the results say
   absl::Time now;
   // Of the evaluation gate: who evaluates, and where its files may lie for the time being.
   Evaluate evaluate{};
@@ -48,6 +51,8 @@ struct MergeOutput {
   double mean_train_loss = 0;  // loss sum / tokens; 0 without tokens
   uint64_t trained_tokens = 0;
   uint64_t num_clipped = 0;
+  // The share of nodes that were not clipped, where the sums tell.
+  std::optional<double> unclipped_share;
   // Sessions whose sum broke its bound, and how.
   std::vector<std::pair<std::string, absl::Status>> left_out;
 };
@@ -55,9 +60,9 @@ struct MergeOutput {
 // The version that follows `input.parent`: sums -> strategy -> adapter -> blob -> signed documents.
 // The blob is stored; nothing else is. An error carries the reason code (ReasonOf) where it has
 // one: kWorseThanParent (the evaluation gate), kSumOutOfBound or kSumInconsistent if no cohort's
-// sum is good, kNonFiniteAdapter.
+// sum is good, kNonFiniteAdapter. `random` gives central noise.
 absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::SigningKey& key,
-                                       BlobStore& blobs);
+                                       BlobStore& blobs, RandomSource& random);
 
 }  // namespace choir::coordinator
 

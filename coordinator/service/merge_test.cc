@@ -27,7 +27,8 @@ class MergeTest : public testing::Test {
 
   // A cohort of four whose nodes' values are all `value`, each encoded with this clip norm.
   MergeInput::Cohort Cohort(const std::string& id, float value, double clip_norm = 100) {
-    secagg::CodecParams codec = secagg::CodecOf(SessionTemplate(config_, config_.num_values()));
+    secagg::CodecParams codec = secagg::CodecOf(
+        SessionTemplate(config_, config_.num_values(), double{config_.aggregation().clip_norm()}));
     codec.clip_norm = clip_norm;
     const std::vector<float> delta(config_.num_values(), value);
     std::vector<uint8_t> sum;
@@ -36,8 +37,8 @@ class MergeTest : public testing::Test {
   }
   // Two nodes that train component 0 by 1, and two that train component 1 by 3.
   MergeInput::Cohort SlicedCohort() {
-    const secagg::CodecParams codec =
-        secagg::CodecOf(SessionTemplate(config_, config_.num_values()));
+    const secagg::CodecParams codec = secagg::CodecOf(
+        SessionTemplate(config_, config_.num_values(), double{config_.aggregation().clip_norm()}));
     const std::vector<uint32_t> components =
         ComponentsOf(TestAdapter(), engine::Contribution::kBoth);
     std::vector<uint8_t> sum;
@@ -99,8 +100,11 @@ class MergeTest : public testing::Test {
                      1,
                      std::move(cohorts),
                      std::nullopt,
+                     double{config_.aggregation().clip_norm()},
+                     {},
                      now_};
-    return MergeRound(input, key_, *blobs_);
+    SystemRandom random;
+    return MergeRound(input, key_, *blobs_, random);
   }
   // How far the first value of the merged adapter is from the start's.
   float Moved(const MergeOutput& output) {

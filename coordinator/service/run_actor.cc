@@ -16,6 +16,7 @@
 #include "coordinator/service/run_plan.h"
 #include "engine/lora/contribution.h"
 #include "proto/trust/documents.h"
+#include "secure-agg/core/codec.h"
 #include "secure-agg/core/transcript.h"
 
 namespace choir::coordinator {
@@ -137,8 +138,11 @@ absl::StatusOr<v1::ProgressResponse> RunActor::Report(const NodeId& node,
     return response;
   }
   Batch batch;
-  Note(batch, fmt::format("node_gave_up run={} round={} node={}", config_.run_id(), round_.round,
-                          Short(node)));
+  // A word of ours, never the node's own text.
+  const auto reason = secagg::AbortReasonFromName(request.gives_up());
+  Note(batch,
+       fmt::format("node_gave_up run={} round={} node={} reason={}", config_.run_id(), round_.round,
+                   Short(node), reason.has_value() ? secagg::AbortReasonName(*reason) : "other"));
   CHOIR_RETURN_IF_ERROR(Do(GiveUp{node, request.lease_id()}, std::move(batch)));
   return response;
 }
@@ -238,12 +242,23 @@ std::unique_ptr<trust::SessionVerifier> RunActor::Verifier() const {
                                                   context_.clock.Now());
 }
 
+secagg::SessionConfig RunActor::ConfigAt(uint64_t version) const {
+  const uint64_t length = engine::ContributionLength(shape_, strategy_->ContributionFor(version));
+  return SessionTemplate(config_, length, privacy_.clip_norm());
+}
+
+absl::Status RunActor::CheckBudget(uint64_t round, uint64_t version) const {
+  if (!privacy_.promises()) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const privacy::RdpCurve cost,
+                         secagg::CostOf(secagg::CodecOf(ConfigAt(version))));
+  return privacy_.CheckRoom(round, cost);
+}
+
 absl::StatusOr<std::unique_ptr<Session>> RunActor::OpenSession(const RoundState& state,
                                                                uint32_t cohort) {
   const absl::Time now = context_.clock.Now();
   const engine::Contribution contribution = strategy_->ContributionFor(version_.version());
-  secagg::SessionConfig config =
-      SessionTemplate(config_, engine::ContributionLength(shape_, contribution));
+  secagg::SessionConfig config = ConfigAt(version_.version());
   context_.random.Fill(config.session_id);
   config.round = state.round;
   config.round_counter = context_.next_counter();
@@ -269,9 +284,14 @@ absl::Status RunActor::Do(const Event& event, Batch batch) {
     return out.answer;
   }
   std::vector<std::unique_ptr<Session>> opened;
-  CHOIR_RETURN_IF_ERROR(CarryOut(out.state, out.effects, batch, opened));
+  const RunPrivacy before = privacy_;
+  absl::Status stored = CarryOut(out.state, out.effects, batch, opened);
   if (!opened.empty()) CHOIR_FAILPOINT("coordinator-cohort-before-commit");
-  CHOIR_RETURN_IF_ERROR(Commit(std::move(out.state), std::move(batch)));
+  if (stored.ok()) stored = Commit(std::move(out.state), std::move(batch));
+  if (!stored.ok()) {
+    privacy_ = before;
+    return stored;
+  }
   for (std::unique_ptr<Session>& session : opened) {
     const uint32_t cohort = session->cohort();
     sessions_[cohort] = std::move(session);
@@ -285,6 +305,11 @@ absl::Status RunActor::CarryOut(const RoundState& state, const std::vector<Effec
   for (const Effect& effect : effects) {
     if (const auto* open = std::get_if<choir::coordinator::OpenSession>(&effect)) {
       CHOIR_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, OpenSession(state, open->cohort));
+      if (privacy_.promises()) {
+        CHOIR_ASSIGN_OR_RETURN(const privacy::RdpCurve cost,
+                               secagg::CostOf(secagg::CodecOf(session->config())));
+        CHOIR_RETURN_IF_ERROR(privacy_.Debit(state.round, cost));
+      }
       batch.sessions.push_back(session->Record());
       Note(batch, fmt::format("cohort_formed run={} round={} cohort={} nodes={} session={}",
                               config_.run_id(), state.round, open->cohort,
@@ -309,6 +334,7 @@ absl::Status RunActor::Commit(RoundState next, Batch batch) {
   RoundState following =
       ended && record.state == "running" ? StartRound(next.round + 1, context_.clock.Now()) : next;
   record.round = EncodeRound(following);
+  record.privacy = privacy_.Encode();
   batch.run = {record, revision_};
   CHOIR_RETURN_IF_ERROR(Write(batch));
   ++revision_;
@@ -331,6 +357,7 @@ void RunActor::CloseRound(const RoundState& ended, RunRecord& record, Batch& bat
     ++record.adapter_version;
     record.abandoned_in_a_row = 0;
     if (record.adapter_version >= config_.pacing().rounds()) record.state = "finished";
+    StopWithoutBudget(ended, record);
     Note(batch,
          fmt::format("round_published run={} round={} version={} contributors={} "
                      "mean_train_loss={:.4f} took_ms={}",
@@ -351,11 +378,22 @@ void RunActor::CloseRound(const RoundState& ended, RunRecord& record, Batch& bat
   if (stopping_) {
     record.state = "stopped";
     record.reason = ended.reason_text;
-  } else if (record.abandoned_in_a_row >= kMaxAbandonedInARow) {
+  } else if (record.abandoned_in_a_row < kMaxAbandonedInARow) {
+    StopWithoutBudget(ended, record);
+  } else {
     record.state = "failed";
     record.reason = fmt::format("{} rounds in a row were abandoned, the last one: {} ({})",
                                 record.abandoned_in_a_row, ended.reason, ended.reason_text);
   }
+}
+
+// A run whose budget does not pay for another round is over.
+void RunActor::StopWithoutBudget(const RoundState& ended, RunRecord& record) const {
+  if (record.state != "running") return;
+  const absl::Status budget = CheckBudget(ended.round + 1, record.adapter_version);
+  if (budget.ok()) return;
+  record.state = "stopped";
+  record.reason = std::string(budget.message());
 }
 
 void RunActor::AfterRound(const RoundState& ended) {
@@ -445,9 +483,16 @@ std::optional<Work> RunActor::TakeWork() {
 }
 
 MergeInput RunActor::MergeInputNow() const {
-  MergeInput input{
-      config_, version_document_,    round_.round,      {},
-      head_,   context_.clock.Now(), context_.evaluate, RoundFolder(round_.round) + "/gate"};
+  MergeInput input{config_,
+                   version_document_,
+                   round_.round,
+                   {},
+                   head_,
+                   privacy_.clip_norm(),
+                   privacy_.Spent(),
+                   context_.clock.Now(),
+                   context_.evaluate,
+                   RoundFolder(round_.round) + "/gate"};
   for (const auto& [cohort, sum] : sums_) input.cohorts.push_back(sum);
   return input;
 }
@@ -522,7 +567,12 @@ absl::Status RunActor::OnMerged(const MergeDone& done) {
   contributors_ = output.contributors;
   held_out_nll_ = output.held_out_nll;
   CHOIR_FAILPOINT("coordinator-merged-before-commit");
-  CHOIR_RETURN_IF_ERROR(Do(Merged{}, std::move(batch)));
+  const RunPrivacy before = privacy_;
+  if (output.unclipped_share.has_value()) privacy_.AdaptClip(*output.unclipped_share);
+  if (const absl::Status merged = Do(Merged{}, std::move(batch)); !merged.ok()) {
+    privacy_ = before;
+    return merged;
+  }
   CHOIR_FAILPOINT("coordinator-published");
   return TakeVersion(output.version);
 }

@@ -20,6 +20,7 @@
 #include "choir/v1/run.pb.h"
 #include "coordinator/blob/blob_store.h"
 #include "coordinator/gate/evaluation.h"
+#include "coordinator/privacy/run_privacy.h"
 #include "coordinator/round/round_machine.h"
 #include "coordinator/service/federation.h"
 #include "coordinator/service/members.h"
@@ -115,7 +116,12 @@ class RunActor {
   absl::Status Commit(RoundState next, Batch batch);
   // What a round's end means for the run.
   void CloseRound(const RoundState& ended, RunRecord& record, Batch& batch);
+  void StopWithoutBudget(const RoundState& ended, RunRecord& record) const;
   void AfterRound(const RoundState& ended);
+  // The configuration, but for ids and signature, of the sessions that start from a version.
+  [[nodiscard]] secagg::SessionConfig ConfigAt(uint64_t version) const;
+  // FAILED_PRECONDITION (kPrivacyBudgetExhausted) if the budget does not pay for a round.
+  [[nodiscard]] absl::Status CheckBudget(uint64_t round, uint64_t version) const;
   absl::StatusOr<std::unique_ptr<Session>> OpenSession(const RoundState& state, uint32_t cohort);
   [[nodiscard]] Session::Place PlaceOf(const RoundState& state, uint32_t cohort,
                                        std::string_view session_id) const;
@@ -144,6 +150,7 @@ class RunActor {
   v1::SignedDocument version_document_;
   v1::AdapterVersion version_;
   std::optional<secagg::ChainHead> head_;
+  RunPrivacy privacy_ = RunPrivacy::Fresh(v1::RunConfig());
 
   RoundState round_;
   std::map<uint32_t, std::unique_ptr<Session>> sessions_;  // open ones, by cohort

@@ -80,7 +80,8 @@ void CheckAccepted(const v1::RunConfig& config) {
   CHOIR_CHECK(config.not_after_unix_s() > config.created_unix_s());
   CHOIR_CHECK(std::isfinite(config.training().learning_rate()));
   CHOIR_CHECK(MakeStrategy(config.aggregation().strategy()).ok());
-  secagg::SessionConfig session = SessionTemplate(config, config.num_values());
+  secagg::SessionConfig session =
+      SessionTemplate(config, config.num_values(), double{config.aggregation().clip_norm()});
   session.round = session.round_counter = 1;
   session.expires_at_ms = 1;
   CHOIR_CHECK(secagg::ValidateConfig(session).ok());

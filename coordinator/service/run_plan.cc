@@ -9,10 +9,13 @@
 
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "coordinator/privacy/privacy_spec.h"
 #include "coordinator/service/merge_plan.h"
 #include "coordinator/strategy/slices.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/lora/latent.h"
+#include "proto/trust/privacy_terms.h"
+#include "secure-agg/core/codec.h"
 #include "secure-agg/core/transcript.h"
 
 namespace choir::coordinator {
@@ -292,13 +295,20 @@ absl::Status FillLife(v1::RunConfig& config, absl::Time now) {
 
 // Secure aggregation's own rules, before any node meets them.
 absl::Status CheckSessions(const v1::RunConfig& config) {
-  secagg::SessionConfig sample = SessionTemplate(config, config.num_values());
+  secagg::SessionConfig sample =
+      SessionTemplate(config, config.num_values(), double{config.aggregation().clip_norm()});
   sample.round = 1;
   sample.round_counter = 1;
   sample.expires_at_ms = 1;
   const absl::Status valid = secagg::ValidateConfig(sample);
   if (valid.ok()) return valid;
   return Invalid("aggregation", std::string(valid.message()));
+}
+
+// What a session of all of the run's values costs, as the configuration now stands.
+absl::StatusOr<privacy::RdpCurve> SessionCostOf(const v1::RunConfig& config) {
+  const double clip_norm = double{config.aggregation().clip_norm()};
+  return secagg::CostOf(secagg::CodecOf(SessionTemplate(config, config.num_values(), clip_norm)));
 }
 
 }  // namespace
@@ -321,6 +331,8 @@ absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::
   CHOIR_RETURN_IF_ERROR(CheckDropout(config.lora().dropout()));
   CHOIR_RETURN_IF_ERROR(FillAggregation(*config.mutable_aggregation(), manifest));
   CHOIR_RETURN_IF_ERROR(FillPacing(*config.mutable_pacing()));
+  CHOIR_RETURN_IF_ERROR(
+      CompletePrivacySpec(config, manifest.privacy(), [&config] { return SessionCostOf(config); }));
   CHOIR_RETURN_IF_ERROR(FillGate(config, blobs));
   CHOIR_RETURN_IF_ERROR(CheckRounds(config));
   config.set_federation_id(manifest.federation_id());
@@ -347,7 +359,8 @@ absl::Duration StageWait(const v1::RunConfig& config) {
   return absl::Seconds(config.pacing().stage_wait_s());
 }
 
-secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delta_length) {
+secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delta_length,
+                                      double clip_norm) {
   const v1::AggregationSpec& spec = config.aggregation();
   secagg::SessionConfig out;
   out.federation_id = config.federation_id();
@@ -358,8 +371,13 @@ secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delt
   // q = b - ceil(log2 n): the sum of n values of q bits has b.
   const int sum_bits = std::bit_width(std::max(spec.max_cohort(), 1u) - 1);
   out.value_bits = static_cast<uint8_t>(std::max(int{out.word_bits} - sum_bits, 0));
-  out.codec_range = double{spec.codec_range()};
-  out.clip_norm = double{spec.clip_norm()};
+  // Values shrink and grow with the norm that bounds them.
+  const double first_norm = double{spec.clip_norm()};
+  out.codec_range = clip_norm == first_norm ? double{spec.codec_range()}
+                                            : double{spec.codec_range()} * (clip_norm / first_norm);
+  out.clip_norm = clip_norm;
+  // A complete configuration names a mechanism that there is.
+  out.privacy = trust::SessionPrivacyOf(config.privacy()).value_or(secagg::PrivacyParams());
   out.max_weight = static_cast<uint64_t>(std::llround(double{spec.max_examples_weight()}));
   out.min_cohort = spec.min_cohort();
   out.max_cohort = spec.max_cohort();

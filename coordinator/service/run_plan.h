@@ -31,8 +31,10 @@ absl::StatusOr<v1::RunConfig> CompleteRunConfig(v1::RunConfig config, const v1::
 RoundPolicy PolicyOf(const v1::RunConfig& config);
 absl::Duration StageWait(const v1::RunConfig& config);
 
-// The configuration of one session, but for its ids and signature.
-secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delta_length);
+// The configuration of one session, but for its ids and signature. `clip_norm` is the round's: an
+// adaptive one moves.
+secagg::SessionConfig SessionTemplate(const v1::RunConfig& config, uint64_t delta_length,
+                                      double clip_norm);
 
 // The adapter in a blob. DATA_LOSS or INVALID_ARGUMENT if it holds none.
 absl::StatusOr<engine::Adapter> ReadAdapterBlob(BlobStore& blobs, const Digest& digest);

@@ -34,6 +34,7 @@ absl::Status RunActor::TakeConfig(v1::SignedDocument document) {
   config_digest_ = trust::DocumentDigest(document);
   config_document_ = std::move(document);
   policy_ = PolicyOf(config_);
+  privacy_ = RunPrivacy::Fresh(config_);
   CHOIR_ASSIGN_OR_RETURN(strategy_, MakeStrategy(config_.aggregation().strategy()));
   return absl::OkStatus();
 }
@@ -72,10 +73,17 @@ absl::StatusOr<std::unique_ptr<RunActor>> RunActor::Start(RunContext& context,
       trust::SignDocument(key, trust::kAdapterDomain, version).SerializeAsString(),
       {}};
   CHOIR_RETURN_IF_ERROR(run->TakeVersion(first));
+  CHOIR_RETURN_IF_ERROR(run->CheckBudget(1, 0));
   run->round_ = StartRound(1, now);
-  run->record_ = {
-      config.run_id(),          "running", "", run->config_document_.SerializeAsString(), now,
-      EncodeRound(run->round_), 0,         0};
+  run->record_ = {config.run_id(),
+                  "running",
+                  "",
+                  run->config_document_.SerializeAsString(),
+                  now,
+                  EncodeRound(run->round_),
+                  0,
+                  0,
+                  run->privacy_.Encode()};
   Batch batch;
   batch.run = {run->record_, 0};
   batch.versions = {first};
@@ -104,6 +112,7 @@ absl::StatusOr<std::unique_ptr<RunActor>> RunActor::Restore(RunContext& context,
   }
   CHOIR_RETURN_IF_ERROR(run->TakeVersion(*last));
   CHOIR_ASSIGN_OR_RETURN(run->round_, DecodeRound(stored.record.round));
+  CHOIR_ASSIGN_OR_RETURN(run->privacy_, RunPrivacy::Decode(stored.record.privacy, run->config_));
   if (!run->running()) return run;
   CHOIR_ASSIGN_OR_RETURN(const Digest initial, DigestFrom(run->config_.initial_adapter_digest(),
                                                           "initial_adapter_digest"));
@@ -193,6 +202,8 @@ v1::RoundStatus RunActor::StatusOf(const RoundState& state) const {
   status.set_received_bytes(received_bytes_);
   if (held_out_nll_.has_value()) status.set_held_out_nll(*held_out_nll_);
   for (const std::string& cohort : left_out_) status.add_left_out(cohort);
+  if (privacy_.promises()) status.set_epsilon(privacy_.Epsilon());
+  status.set_clip_norm(privacy_.clip_norm());
   status.set_started_unix_ms(absl::ToUnixMillis(state.started));
   if (state.ended_already()) status.set_ended_unix_ms(absl::ToUnixMillis(state.ended));
   return status;
@@ -207,6 +218,7 @@ absl::StatusOr<v1::RunStatus> RunActor::Status() const {
   status.set_adapter_version(version_.version());
   status.set_adapter_digest(version_.adapter_digest());
   status.set_rounds_published(static_cast<uint32_t>(record_.adapter_version));
+  if (privacy_.promises()) status.set_epsilon(privacy_.Epsilon());
   status.set_started_unix_ms(absl::ToUnixMillis(record_.started));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds,
                          context_.store.ListRounds(config_.run_id(), kRoundsShown));

@@ -30,7 +30,7 @@ absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work) {
 
 }  // namespace
 
-WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs) {
+WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs, RandomSource& random) {
   if (auto* unmask = std::get_if<UnmaskWork>(&work)) {
     UnmaskDone done{unmask->cohort, std::string(AsChars(unmask->core.config().session_id)),
                     unmask->folder, absl::UnknownError("not begun")};
@@ -38,7 +38,7 @@ WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs) {
     return done;
   }
   const auto& merge = std::get<MergeInput>(work);
-  return MergeDone{merge.round, MergeRound(merge, key, blobs)};
+  return MergeDone{merge.round, MergeRound(merge, key, blobs, random)};
 }
 
 }  // namespace choir::coordinator

@@ -35,7 +35,7 @@ struct MergeDone {
 using Work = std::variant<UnmaskWork, MergeInput>;
 using WorkDone = std::variant<UnmaskDone, MergeDone>;
 
-WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs);
+WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs, RandomSource& random);
 
 }  // namespace choir::coordinator
 

@@ -41,6 +41,7 @@ struct RunRecord {
   std::string round;  // EncodeRound() of the present round
   uint64_t adapter_version = 0;
   uint32_t abandoned_in_a_row = 0;
+  std::string privacy = {};  // RunPrivacy::Encode(): what the run has spent; never goes back
   friend bool operator==(const RunRecord&, const RunRecord&) = default;
 };
 

@@ -12,7 +12,7 @@
 namespace choir::coordinator {
 namespace {
 
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 
 // Byte strings everywhere: SQLite's text is for its own tools, ours is checked above.
 constexpr char kSchema[] = R"sql(
@@ -26,7 +26,8 @@ CREATE TABLE invites (
 CREATE TABLE runs (
   run_id TEXT PRIMARY KEY, revision INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
   config BLOB NOT NULL, started_ms INTEGER NOT NULL, round BLOB NOT NULL,
-  adapter_version INTEGER NOT NULL, abandoned_in_a_row INTEGER NOT NULL
+  adapter_version INTEGER NOT NULL, abandoned_in_a_row INTEGER NOT NULL,
+  privacy BLOB NOT NULL DEFAULT x''
 );
 CREATE TABLE sessions (
   session_id BLOB PRIMARY KEY, run_id TEXT NOT NULL, round INTEGER NOT NULL, cohort INTEGER NOT NULL,
@@ -49,7 +50,13 @@ CREATE TABLE rounds (
 CREATE TABLE events (
   id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, run_id TEXT NOT NULL, text TEXT NOT NULL
 );
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+)sql";
+
+// From a store without privacy budgets.
+constexpr char kFromVersion1[] = R"sql(
+ALTER TABLE runs ADD COLUMN privacy BLOB NOT NULL DEFAULT x'';
+PRAGMA user_version = 2;
 )sql";
 
 constexpr std::string_view kSessionColumns =
@@ -66,6 +73,10 @@ class SqliteStore final : public Store {
                      "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"));
     CHOIR_ASSIGN_OR_RETURN(const int64_t version, UserVersion());
     if (version == kSchemaVersion) return absl::OkStatus();
+    if (version == 1) {
+      return InTransaction(
+          [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return db_->Execute(kFromVersion1); });
+    }
     if (version != 0) {
       return absl::FailedPreconditionError(
           fmt::format("the store has schema {}, this program knows {}: use the version of choir "
@@ -134,7 +145,7 @@ class SqliteStore final : public Store {
     SqliteStatement query(
         *db_,
         "SELECT revision, run_id, state, reason, config, started_ms, round, "
-        "adapter_version, abandoned_in_a_row FROM runs ORDER BY started_ms, rowid");
+        "adapter_version, abandoned_in_a_row, privacy FROM runs ORDER BY started_ms, rowid");
     std::vector<StoredRun> out;
     while (true) {
       CHOIR_ASSIGN_OR_RETURN(const bool more, query.Step());
@@ -149,6 +160,7 @@ class SqliteStore final : public Store {
       run.record.round = query.NextBytes();
       run.record.adapter_version = query.NextU64();
       run.record.abandoned_in_a_row = static_cast<uint32_t>(query.NextInt());
+      run.record.privacy = query.NextBytes();
       out.push_back(std::move(run));
     }
   }
@@ -265,7 +277,7 @@ class SqliteStore final : public Store {
   absl::Status Write(const Batch::RunWrite& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const RunRecord& r = write.record;
     if (write.expected_revision == 0) {
-      SqliteStatement insert(*db_, "INSERT INTO runs VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?)");
+      SqliteStatement insert(*db_, "INSERT INTO runs VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?)");
       return insert.Text(r.run_id)
           .Text(r.state)
           .Text(r.reason)
@@ -274,12 +286,14 @@ class SqliteStore final : public Store {
           .Blob(r.round)
           .U64(r.adapter_version)
           .Int(r.abandoned_in_a_row)
+          .Blob(r.privacy)
           .Run();
     }
     SqliteStatement update(
         *db_,
         "UPDATE runs SET revision = revision + 1, state = ?, reason = ?, config = ?, "
-        "started_ms = ?, round = ?, adapter_version = ?, abandoned_in_a_row = ? "
+        "started_ms = ?, round = ?, adapter_version = ?, abandoned_in_a_row = ?, "
+        "privacy = ? "
         "WHERE run_id = ? AND revision = ?");
     CHOIR_RETURN_IF_ERROR(update.Text(r.state)
                               .Text(r.reason)
@@ -288,6 +302,7 @@ class SqliteStore final : public Store {
                               .Blob(r.round)
                               .U64(r.adapter_version)
                               .Int(r.abandoned_in_a_row)
+                              .Blob(r.privacy)
                               .Text(r.run_id)
                               .U64(write.expected_revision)
                               .Run());

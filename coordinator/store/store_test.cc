@@ -30,7 +30,7 @@ NodeRecord SomeNode(char fill) {
           kNow + absl::Milliseconds(1)};
 }
 RunRecord SomeRun(const std::string& id) {
-  return {id, "running", "", std::string("con\0fig", 7), kNow, "round", 0, 0};
+  return {id, "running", "", std::string("con\0fig", 7), kNow, "round", 0, 0, "spent"};
 }
 SessionRecord SomeSession(char fill, uint64_t counter) {
   return {std::string(16, fill), "run", 3, 0, counter, true, "snapshot", "", ""};

@@ -1,5 +1,7 @@
 #include "node/control/node_status.h"
 
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 namespace choir::node {
@@ -18,6 +20,10 @@ nlohmann::json ToJson(const NodeStatus& status) {
           {"tokens_per_second", status.tokens_per_second},
           {"rounds_contributed", status.rounds_contributed},
           {"bytes_sent_masked", status.bytes_sent_masked},
+          // JSON has no infinity: null means that nothing is promised.
+          {"epsilon", std::isfinite(status.epsilon) ? nlohmann::json(status.epsilon)
+                                                    : nlohmann::json(nullptr)},
+          {"max_epsilon", status.max_epsilon},
           {"adapter_version", status.adapter_version},
           {"last_problem", status.last_problem},
           {"runs_waiting_for_consent", status.runs_waiting_for_consent}};

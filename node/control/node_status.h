@@ -32,6 +32,8 @@ struct NodeStatus {
   double tokens_per_second = 0;
   uint64_t rounds_contributed = 0;
   uint64_t bytes_sent_masked = 0;
+  double epsilon = 0;  // of all that left, from the ledger; infinite once something had no noise
+  double max_epsilon = 0;  // the owner's budget; 0: none
   uint64_t adapter_version = 0;
   std::string last_problem;
   std::vector<std::string> runs_waiting_for_consent;

@@ -46,6 +46,15 @@ absl::Status ReadPolicy(const TomlFile& file, OwnerPolicy& policy) {
   return table.Finish();
 }
 
+absl::Status ReadPrivacy(const TomlFile& file, OwnerPolicy& policy) {
+  TomlTable table(file, "privacy");
+  policy.noise = table.OneOf("noise", {"any", "some", "distributed"});
+  policy.min_noise_multiplier = table.Number("min_noise_multiplier", 0, 1e4, 0);
+  policy.max_epsilon = table.Number("max_epsilon", 0, 1e6, 0);
+  policy.delta = table.Number("delta", 1e-12, 0.1, policy.delta);
+  return table.Finish();
+}
+
 absl::Status ReadEngine(const TomlFile& file, OwnerPolicy& policy) {
   TomlTable table(file, "engine");
   policy.backend = table.OneOf("backend", {"auto", "cpu", "vulkan"});
@@ -81,14 +90,16 @@ absl::Status AllowsRunByConsent(const OwnerPolicy& policy, const std::string& ru
 }  // namespace
 
 absl::StatusOr<OwnerPolicy> ParseOwnerPolicy(std::string_view text, std::string_view source) {
-  CHOIR_ASSIGN_OR_RETURN(const TomlFile file,
-                         TomlFile::Parse(text, source, {"data", "policy", "engine", "models"}));
+  CHOIR_ASSIGN_OR_RETURN(
+      const TomlFile file,
+      TomlFile::Parse(text, source, {"data", "policy", "privacy", "engine", "models"}));
   OwnerPolicy policy;
   TomlTable data(file, "data");
   policy.data_folder = data.Text("folder", "");
   if (policy.data_folder.empty()) data.Fail("folder", "must name the folder to train on");
   CHOIR_RETURN_IF_ERROR(data.Finish());
   CHOIR_RETURN_IF_ERROR(ReadPolicy(file, policy));
+  CHOIR_RETURN_IF_ERROR(ReadPrivacy(file, policy));
   CHOIR_RETURN_IF_ERROR(ReadEngine(file, policy));
   TomlTable models(file, "models");
   policy.model_paths = models.List("paths");

@@ -43,6 +43,12 @@ struct OwnerPolicy {
   uint32_t max_rank = 0;                        // LoRA components trained at once; 0: all
   uint64_t max_upload_bytes = 0;                // a round; 0: no limit
 
+  // [privacy]
+  std::string noise = "any";  // "some": no run without it; "distributed": only what nodes add
+  double min_noise_multiplier = 0;
+  double max_epsilon = 0;  // of all that ever leaves this device; 0: no limit
+  double delta = 1e-5;     // at which it is counted
+
   // [engine]
   std::string backend = "auto";
   int threads = 0;

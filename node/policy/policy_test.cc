@@ -3,6 +3,8 @@
 #include "base/file.h"
 #include "node/policy/device_conditions.h"
 #include "node/policy/owner_policy.h"
+#include "node/policy/privacy_policy.h"
+#include "secure-agg/core/abort_reason.h"
 #include "tests/support/temp_dir.h"
 
 namespace choir::node {
@@ -40,6 +42,40 @@ TEST(OwnerPolicyTest, ShippedExampleHoldsEveryDefault) {
   OwnerPolicy defaults;
   defaults.data_folder = "/home/me/notes";
   EXPECT_EQ(*example, defaults);
+}
+
+v1::PrivacySpec Noise(const std::string& mechanism, double multiplier) {
+  v1::PrivacySpec spec;
+  spec.set_mechanism(mechanism);
+  spec.set_noise_multiplier(multiplier);
+  spec.set_delta(1e-5);
+  return spec;
+}
+
+TEST(PrivacyPolicyTest, OwnersFloorsHold) {
+  const privacy::RdpCurve nothing;
+  const auto reason = [&](const std::string& settings, const v1::PrivacySpec& spec) {
+    return secagg::ReasonOf(AllowsPrivacy(PolicyOf("[privacy]\n" + settings), spec, nothing));
+  };
+  const auto too_low = secagg::AbortReason::kPrivacyBelowFloor;
+  EXPECT_EQ(reason("", v1::PrivacySpec()), std::nullopt);
+  EXPECT_EQ(reason("noise = \"some\"\n", v1::PrivacySpec()), too_low);
+  EXPECT_EQ(reason("noise = \"some\"\n", Noise("central-gaussian", 1)), std::nullopt);
+  EXPECT_EQ(reason("noise = \"distributed\"\n", Noise("central-gaussian", 1)), too_low);
+  EXPECT_EQ(reason("noise = \"distributed\"\n", Noise("skellam", 1)), std::nullopt);
+  EXPECT_EQ(reason("min_noise_multiplier = 1.5\n", Noise("skellam", 1)), too_low);
+}
+
+TEST(PrivacyPolicyTest, OwnersBudgetIsOverEverythingThatLeft) {
+  const OwnerPolicy policy = PolicyOf("[privacy]\nmax_epsilon = 7.0\n");
+  const privacy::RdpCurve one = privacy::GaussianRdp(1);  // 4.73 at 1e-5; two of them 7.13
+  EXPECT_TRUE(AllowsPrivacy(policy, Noise("skellam", 1), privacy::RdpCurve()).ok());
+  const absl::Status refused = AllowsPrivacy(policy, Noise("skellam", 1), one);
+  EXPECT_EQ(secagg::ReasonOf(refused), secagg::AbortReason::kPrivacyBudgetExhausted);
+  EXPECT_NE(refused.message().find("past its owner's budget of 7"), std::string::npos);
+  // Without noise, no budget is enough.
+  EXPECT_FALSE(AllowsPrivacy(policy, v1::PrivacySpec(), privacy::RdpCurve()).ok());
+  EXPECT_TRUE(AllowsPrivacy(PolicyOf(""), v1::PrivacySpec(), one).ok());
 }
 
 TEST(OwnerPolicyTest, MinCohortBelowThreeIsRefused) {

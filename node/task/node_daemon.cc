@@ -12,9 +12,10 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "base/status_macros.h"
+#include "node/ledger/ledger.h"
 #include "node/policy/device_conditions.h"
+#include "node/policy/privacy_policy.h"
 #include "node/task/adapter_library.h"
-#include "node/task/ledger.h"
 #include "node/task/round_counter.h"
 #include "node/task/round_runner.h"
 #include "node/task/task_check.h"
@@ -33,6 +34,17 @@ constexpr absl::Duration kFirstRetry = absl::Milliseconds(500);
 constexpr absl::Duration kLastRetry = absl::Minutes(5);
 // Certificates last a month; the last third of that is time enough to renew.
 constexpr absl::Duration kRenewBefore = absl::Hours(10 * 24);
+
+void ShowLedger(const Ledger& ledger, const OwnerPolicy& policy, NodeStatus& board) {
+  board.rounds_contributed = 0;
+  board.bytes_sent_masked = 0;
+  for (const Departure& departure : ledger.departures()) {
+    board.rounds_contributed += departure.in_the_sum ? 1 : 0;
+    board.bytes_sent_masked += departure.masked_bytes;
+  }
+  board.epsilon = privacy::EpsilonOf(ledger.Spent(), policy.delta);
+  board.max_epsilon = policy.max_epsilon;
+}
 
 }  // namespace
 
@@ -100,13 +112,10 @@ void NodeDaemon::Note(const absl::Status& status) {
                      : "other",
                  std::string(status.message()));
   }
-  const absl::StatusOr<LedgerTotals> totals = ReadLedgerTotals(parts_.home.Ledger());
+  const absl::StatusOr<Ledger> ledger = Ledger::Open(parts_.home.Ledger());
   parts_.board.Update([&](NodeStatus& board) {
     if (!status.ok()) board.last_problem = std::string(status.message());
-    if (totals.ok()) {
-      board.rounds_contributed = totals->contributed;
-      board.bytes_sent_masked = totals->masked_bytes;
-    }
+    if (ledger.ok()) ShowLedger(*ledger, parts_.policy, board);
     board.state = "idle";
     board.detail.clear();
     board.step = 0;
@@ -178,12 +187,14 @@ absl::Status NodeDaemon::Work(const v1::CheckInResponse::Task& offer) {
 }
 
 // Frees the place that was kept for this node, so that a round need not wait for its owner.
-void NodeDaemon::Decline(const CheckedTask& checked) {
+void NodeDaemon::Decline(const CheckedTask& checked, const absl::Status& why) {
   v1::ProgressRequest request;
   request.set_run_id(checked.config.run_id());
   request.set_round(checked.task.round());
   request.set_lease_id(checked.task.lease_id());
-  request.set_gives_up("not-allowed-by-owner");
+  const std::optional<secagg::AbortReason> reason = secagg::ReasonOf(why);
+  request.set_gives_up(reason.has_value() ? std::string(secagg::AbortReasonName(*reason))
+                                          : "not-allowed-by-owner");
   if (const absl::Status told = client_->ReportProgress(request).status(); !told.ok()) {
     spdlog::warn("decline_not_told text=\"{}\"", told.ToString());
   }
@@ -201,17 +212,22 @@ absl::Status NodeDaemon::CheckIn() {
   }
   CHOIR_ASSIGN_OR_RETURN(const CheckedTask checked,
                          CheckTask(answer.task(), parts_.identity.manifest(), parts_.clock.Now()));
-  const absl::Status allowed =
-      AllowsRun(parts_.policy, checked.config, parts_.board.allowed_runs());
+  absl::Status allowed = AllowsRun(parts_.policy, checked.config, parts_.board.allowed_runs());
+  const bool consented = allowed.ok();
+  if (allowed.ok()) {
+    CHOIR_ASSIGN_OR_RETURN(const Ledger ledger, Ledger::Open(parts_.home.Ledger()));
+    allowed = AllowsPrivacy(parts_.policy, checked.config.privacy(), ledger.Spent());
+  }
   if (!allowed.ok()) {
     parts_.board.Update([&](NodeStatus& status) {
+      status.detail = std::string(allowed.message());
+      if (consented) return;
       auto& waiting = status.runs_waiting_for_consent;
       if (std::find(waiting.begin(), waiting.end(), checked.config.run_id()) == waiting.end()) {
         waiting.push_back(checked.config.run_id());
       }
-      status.detail = std::string(allowed.message());
     });
-    Decline(checked);
+    Decline(checked, allowed);
     Sleep(kConsentPoll);
     return absl::OkStatus();
   }
@@ -225,6 +241,9 @@ absl::Status NodeDaemon::Run() {
   CHOIR_RETURN_IF_ERROR(MakeDirectories(parts_.home.Adapters(), 0700));
   // Without it this node could be led into an old session: better not to work at all.
   CHOIR_RETURN_IF_ERROR(ReadRoundCounter(parts_.home.RoundCounter()).status());
+  // Nor without knowing what has left it.
+  CHOIR_ASSIGN_OR_RETURN(const Ledger ledger, Ledger::Open(parts_.home.Ledger()));
+  parts_.board.Update([&](NodeStatus& board) { ShowLedger(ledger, parts_.policy, board); });
   // A stop must end a long poll, too.
   std::thread watcher([this] {
     while (!parts_.board.stop_requested()) parts_.board.WaitForWish(absl::Hours(1));

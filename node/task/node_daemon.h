@@ -51,7 +51,7 @@ class NodeDaemon {
   absl::Status Work(const v1::CheckInResponse::Task& offer);
   void Note(const absl::Status& status);
   void KeepUpToDate(const std::string& run_id);
-  void Decline(const CheckedTask& checked);
+  void Decline(const CheckedTask& checked, const absl::Status& why);
   void RenewIfDue();
   void Connect();
   void CancelCalls();

@@ -7,7 +7,6 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "node/task/adapter_library.h"
-#include "node/task/ledger.h"
 #include "node/task/model_library.h"
 #include "node/task/round_counter.h"
 #include "node/task/task_check.h"
@@ -137,29 +136,6 @@ TEST(RoundCounterTest, NeverGoesBackAndDamageIsAnError) {
   EXPECT_EQ(ReadRoundCounter(path).value(), 5u);
   ASSERT_TRUE(AtomicWriteFile(path, "five").ok());
   EXPECT_EQ(ReadRoundCounter(path).status().code(), absl::StatusCode::kDataLoss);
-}
-
-TEST(LedgerTest, CountsOnceAndSurvivesATornLine) {
-  const TempDir dir;
-  const std::string path = dir.path() + "/ledger.jsonl";
-  const LedgerEntry entry{.time = absl::Now(),
-                          .run_id = "r",
-                          .round = 1,
-                          .session_hex = "aa",
-                          .masked_bytes = 100,
-                          .outcome = "in the sum"};
-  ASSERT_TRUE(AppendToLedger(path, entry).ok());
-  std::ofstream(path, std::ios::app) << "{\"session\":\"b";  // a crash in the middle of a line
-  LedgerEntry next = entry;
-  next.session_hex = "cc";
-  next.outcome = "abandoned";
-  ASSERT_TRUE(AppendToLedger(path, next).ok());
-  const LedgerTotals totals = ReadLedgerTotals(path).value();
-  EXPECT_EQ(totals.sessions, 2u);
-  EXPECT_EQ(totals.contributed, 1u);
-  EXPECT_EQ(totals.masked_bytes, 200u);
-  EXPECT_TRUE(LedgerHasSession(path, "cc").value());
-  EXPECT_FALSE(LedgerHasSession(path, "b").value());
 }
 
 TEST(WorkFolderTest, OneWorkAtATimeAndDamageIsAnError) {

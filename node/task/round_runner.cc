@@ -19,14 +19,16 @@
 #include "engine/lora/gguf_adapter.h"
 #include "engine/lora/latent.h"
 #include "engine/lora/sketch.h"
+#include "node/ledger/ledger.h"
+#include "node/policy/privacy_policy.h"
 #include "node/task/adapter_library.h"
 #include "node/task/blob_fetcher.h"
 #include "node/task/kept_training.h"
-#include "node/task/ledger.h"
 #include "node/task/personal_adapter.h"
 #include "node/task/round_counter.h"
 #include "node/task/session_driver.h"
 #include "node/worker/worker_process.h"
+#include "proto/trust/privacy_terms.h"
 #include "proto/trust/session_trust.h"
 #include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/result_chain.h"
@@ -132,6 +134,12 @@ void RoundRunner::GiveUp(const absl::Status& why) {
 
 absl::Status RoundRunner::RunChecked() {
   CHOIR_RETURN_IF_ERROR(AllowsRun(parts_.policy, task_.config, parts_.board.allowed_runs()));
+  // In a session the owner was asked already, and what left may have used the budget up.
+  CHOIR_ASSIGN_OR_RETURN(const auto journal, work_.LoadJournal());
+  if (!journal.has_value()) {
+    CHOIR_ASSIGN_OR_RETURN(const Ledger ledger, Ledger::Open(parts_.home.Ledger()));
+    CHOIR_RETURN_IF_ERROR(AllowsPrivacy(parts_.policy, task_.config.privacy(), ledger.Spent()));
+  }
   CHOIR_RETURN_IF_ERROR(Fetch());
   CHOIR_FAILPOINT("node-fetched");
   CHOIR_RETURN_IF_ERROR(Train());
@@ -360,6 +368,8 @@ absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
     const secagg::DeviceVerifier& verifier) {
   secagg::ClientPolicyOptions options;
   options.min_cohort = parts_.policy.min_cohort;
+  options.min_noise_multiplier = parts_.policy.min_noise_multiplier;
+  options.distributed_noise_only = parts_.policy.noise == "distributed";
   options.min_corrupt_percent = parts_.policy.min_corrupt_percent;
   CHOIR_ASSIGN_OR_RETURN(const secagg::ClientPolicy policy, secagg::ClientPolicy::Create(options));
   CHOIR_ASSIGN_OR_RETURN(
@@ -381,11 +391,15 @@ absl::StatusOr<secagg::ClientSession> RoundRunner::StartSession(
   context.delta_length = engine::ContributionLength(adapter, task_.contribution);
   CHOIR_ASSIGN_OR_RETURN(context.last_round_counter, ReadRoundCounter(parts_.home.RoundCounter()));
   context.now = parts_.clock.Now();
+  CHOIR_ASSIGN_OR_RETURN(context.privacy, trust::SessionPrivacyOf(task_.config.privacy()));
   SecretBytes<32> seed;
   parts_.random.Fill(seed.ExposeMutable());
   CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session,
                          secagg::ClientSession::Start(AsBytes(config), context, policy, signer,
                                                       verifier, std::move(seed)));
+  CHOIR_ASSIGN_OR_RETURN(const Ledger ledger, Ledger::Open(parts_.home.Ledger()));
+  CHOIR_ASSIGN_OR_RETURN(const privacy::RdpCurve cost, CostOfConfig(AsBytes(config)));
+  CHOIR_RETURN_IF_ERROR(FitsBudget(parts_.policy, ledger.Spent(), cost));
   // The journal first: a node that dies between the two goes on with these keys, instead of
   // refusing its own session as a replayed one.
   CHOIR_RETURN_IF_ERROR(work_.SaveJournal(session.Snapshot().Expose()));
@@ -424,8 +438,9 @@ absl::Status RoundRunner::Aggregate() {
     CHOIR_ASSIGN_OR_RETURN(secagg::ClientSession session, OpenSession(signer, verifier));
     const std::string session_hex = HexEncode(session.session_id());
     Show("aggregating", session_hex);
-    SessionDriver driver(parts_.client, work_, values, static_cast<size_t>(parts_.policy.threads),
-                         parts_.sleep);
+    SessionDriver driver(
+        parts_.client, work_, values, static_cast<size_t>(parts_.policy.threads), parts_.sleep,
+        [this](const auto& ready, const auto& header) { return NoteDeparture(ready, header); });
     CHOIR_ASSIGN_OR_RETURN(const SessionOutcome outcome, driver.Run(std::move(session)));
     if (outcome.input_spent) return Settle(session_hex, outcome);
     const bool may_try_again = absl::IsAborted(outcome.ended);
@@ -455,29 +470,68 @@ absl::Status RoundRunner::KeepForLater() const {
   }
 }
 
+absl::Status RoundRunner::NoteDeparture(const secagg::ClientSession& session,
+                                        const secagg::MaskedInputHeader& header) {
+  CHOIR_ASSIGN_OR_RETURN(Ledger ledger, Ledger::Open(parts_.home.Ledger()));
+  Departure departure;
+  departure.time = parts_.clock.Now();
+  departure.run_id = task_.config.run_id();
+  departure.round = task_.task.round();
+  departure.session_hex = HexEncode(session.session_id());
+  departure.masked_bytes = header.total_bytes;
+  departure.input_hash_hex = DigestToHex(header.input_hash);
+  departure.config = secagg::Encode(session.config());
+  departure.delta = parts_.policy.delta;
+  return ledger.NoteDeparture(std::move(departure));
+}
+
 // The masked input has left: whatever comes of it, the delta is spent, and the owner's ledger says
 // so.
 absl::Status RoundRunner::Settle(const std::string& session_hex, const SessionOutcome& outcome) {
   absl::Status status = outcome.ended;
-  if (outcome.in_the_sum) status = AwaitResult();
+  Outcome noted;
+  if (outcome.in_the_sum) {
+    const absl::StatusOr<secagg::RoundResult> result = AwaitResult();
+    status = result.status();
+    if (result.ok()) {
+      noted.result_hash_hex = DigestToHex(secagg::ResultHash(*result));
+      noted.contributors = result->contributors.size();
+      noted.stated_epsilon = result->privacy.epsilon;
+    }
+  }
   if (absl::IsCancelled(status) && !secagg::ReasonOf(status).has_value()) return status;
   CHOIR_RETURN_IF_ERROR(KeepForLater());
   CHOIR_FAILPOINT("node-personal-kept");
-  CHOIR_ASSIGN_OR_RETURN(const bool noted, LedgerHasSession(parts_.home.Ledger(), session_hex));
-  if (!noted) {
-    const LedgerEntry entry{.time = parts_.clock.Now(),
-                            .run_id = task_.config.run_id(),
-                            .round = task_.task.round(),
-                            .session_hex = session_hex,
-                            .masked_bytes = outcome.masked_bytes,
-                            .outcome = status.ok() ? "in the sum" : std::string(status.message())};
-    CHOIR_RETURN_IF_ERROR(AppendToLedger(parts_.home.Ledger(), entry));
-  }
+  noted.time = parts_.clock.Now();
+  noted.in_the_sum = status.ok();
+  noted.text = status.ok() ? "in the sum" : std::string(status.message());
+  CHOIR_ASSIGN_OR_RETURN(Ledger ledger, Ledger::Open(parts_.home.Ledger()));
+  CHOIR_RETURN_IF_ERROR(ledger.NoteOutcome(session_hex, noted));
   return status;
 }
 
+// Signed, of this session, and no cheaper than what this node knows that it gave. Its place in the
+// run's chain is checked when the adapters are synced.
+absl::Status RoundRunner::CheckResult(const secagg::ClientSession& session,
+                                      const secagg::RoundResult& result) const {
+  CHOIR_ASSIGN_OR_RETURN(
+      const trust::PublicKey key,
+      trust::PublicKeyFrom(AsBytes(parts_.identity.manifest().coordinator_key())));
+  CHOIR_RETURN_IF_ERROR(secagg::FollowChain(std::nullopt, key, result).status());
+  CHOIR_RETURN_IF_ERROR(session.CheckResult(result));
+  if (result.privacy.mechanism == secagg::NoiseMechanism::kNone) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const Ledger ledger, Ledger::Open(parts_.home.Ledger()));
+  CHOIR_ASSIGN_OR_RETURN(const privacy::RdpCurve own, ledger.SpentIn(task_.config.run_id()));
+  const double least = privacy::EpsilonOf(own, result.privacy.delta);
+  if (result.privacy.epsilon >= least * (1 - 1e-9)) return absl::OkStatus();
+  return secagg::Refusal(secagg::AbortReason::kResultMismatch,
+                         fmt::format("the result says that the run has cost epsilon {}, this node "
+                                     "alone knows of {}",
+                                     result.privacy.epsilon, least));
+}
+
 // The published result must be the one that this node helped to open.
-absl::Status RoundRunner::AwaitResult() {
+absl::StatusOr<secagg::RoundResult> RoundRunner::AwaitResult() {
   CHOIR_ASSIGN_OR_RETURN(const std::optional<std::vector<uint8_t>> journal, work_.LoadJournal());
   if (!journal.has_value()) return absl::DataLossError("the session's journal is gone");
   const trust::SessionSigner signer(parts_.identity.device_key());
@@ -499,15 +553,10 @@ absl::Status RoundRunner::AwaitResult() {
       return secagg::Refusal(absl::StatusCode::kAborted, reason, "the round was abandoned");
     }
     if (broadcast.has_message()) {
-      CHOIR_ASSIGN_OR_RETURN(const secagg::RoundResult result,
+      CHOIR_ASSIGN_OR_RETURN(secagg::RoundResult result,
                              secagg::DecodeRoundResult(AsBytes(broadcast.message().body())));
-      CHOIR_ASSIGN_OR_RETURN(
-          const trust::PublicKey key,
-          trust::PublicKeyFrom(AsBytes(parts_.identity.manifest().coordinator_key())));
-      // Its place in the run's chain is checked when the adapters are synced; here, that it is
-      // signed.
-      CHOIR_RETURN_IF_ERROR(secagg::FollowChain(std::nullopt, key, result).status());
-      return session.CheckResult(result);
+      CHOIR_RETURN_IF_ERROR(CheckResult(session, result));
+      return result;
     }
     if (!parts_.sleep(absl::Milliseconds(std::min(broadcast.wait_ms(), 20000u)))) {
       return absl::CancelledError("stopping");

@@ -75,7 +75,13 @@ class RoundRunner {
                                                      const secagg::DeviceVerifier& verifier);
   absl::StatusOr<std::string> WaitForCohort();
   absl::Status Settle(const std::string& session_hex, const SessionOutcome& outcome);
-  absl::Status AwaitResult();
+  // Writes down what is about to leave, and what it costs.
+  absl::Status NoteDeparture(const secagg::ClientSession& session,
+                             const secagg::MaskedInputHeader& header);
+  // The signed result of the session that this node helped to open, checked.
+  absl::StatusOr<secagg::RoundResult> AwaitResult();
+  absl::Status CheckResult(const secagg::ClientSession& session,
+                           const secagg::RoundResult& result) const;
   [[nodiscard]] KeptTraining Kept() const;
   [[nodiscard]] absl::Status KeepForLater() const;
   void Show(const char* state, const std::string& detail);

@@ -62,8 +62,13 @@ const char* FailpointBefore(ClientStage stage) {
 
 SessionDriver::SessionDriver(CoordinatorClient& client, const WorkFolder& work,
                              const secagg::ClientValues& values, size_t threads,
-                             std::function<bool(absl::Duration)> sleep)
-    : client_(client), work_(work), values_(values), threads_(threads), sleep_(std::move(sleep)) {}
+                             std::function<bool(absl::Duration)> sleep, BeforeInput before_input)
+    : client_(client),
+      work_(work),
+      values_(values),
+      threads_(threads),
+      sleep_(std::move(sleep)),
+      before_input_(std::move(before_input)) {}
 
 absl::Status SessionDriver::Persist(const std::function<absl::Status()>& attempt) const {
   absl::Duration pause = kFirstRetry;
@@ -130,7 +135,8 @@ absl::Status SessionDriver::Upload(ClientSession& session) {
   CHOIR_FAILPOINT("node-masked-journalled");
   CHOIR_ASSIGN_OR_RETURN(const secagg::MaskedInputHeader opened,
                          secagg::DecodeMaskedInputHeader(header));
-  masked_bytes_ = opened.total_bytes;
+  CHOIR_RETURN_IF_ERROR(before_input_(session, opened));
+  CHOIR_FAILPOINT("node-departure-noted");
   const auto chunk = [&session](uint32_t i) -> absl::StatusOr<std::string> {
     CHOIR_FAILPOINT("node-upload-chunk");
     CHOIR_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, session.Chunk(i));
@@ -201,7 +207,6 @@ absl::StatusOr<SessionOutcome> SessionDriver::Run(ClientSession session) {
     CHOIR_RETURN_IF_ERROR(Emit(session, session.Abandon(reason)));
   }
   SessionOutcome outcome;
-  outcome.masked_bytes = masked_bytes_;
   outcome.in_the_sum = session.stage() == ClientStage::kClosed;
   outcome.input_spent = session.input_spent();
   outcome.ended = status;

@@ -20,20 +20,24 @@
 namespace choir::node {
 
 struct SessionOutcome {
-  bool in_the_sum = false;    // this node answered to the end
-  uint64_t masked_bytes = 0;  // of its masked input, once made
-  bool input_spent = false;   // the delta must not be sent again
-  absl::Status ended;         // OK, or why the session ended early (ReasonOf tells the code)
+  bool in_the_sum = false;   // this node answered to the end
+  bool input_spent = false;  // the delta must not be sent again
+  absl::Status ended;        // OK, or why the session ended early (ReasonOf tells the code)
 };
 
 class SessionDriver {
  public:
+  // Called with the input's header after the journal is written, and before anything of the input
+  // leaves; an error keeps it here. Perhaps twice for one session.
+  using BeforeInput =
+      std::function<absl::Status(const secagg::ClientSession&, const secagg::MaskedInputHeader&)>;
+
   // All outlive the driver. `values` must give the same numbers each time, also after a restart.
   // `threads` may mask at once; 0: one a core. `sleep` waits before another try, and returns false
   // when the daemon is to stop.
   SessionDriver(CoordinatorClient& client, const WorkFolder& work,
                 const secagg::ClientValues& values, size_t threads,
-                std::function<bool(absl::Duration)> sleep);
+                std::function<bool(absl::Duration)> sleep, BeforeInput before_input);
 
   // Runs the session to its end, however it ends. CANCELLED: the daemon is to stop, and a restart
   // resumes. Any other error is local (a full disk, ...): the session can be resumed when it is
@@ -56,8 +60,8 @@ class SessionDriver {
   const secagg::ClientValues& values_;
   size_t threads_;
   std::function<bool(absl::Duration)> sleep_;
+  BeforeInput before_input_;
   std::string session_id_;
-  uint64_t masked_bytes_ = 0;
 };
 
 }  // namespace choir::node

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "proto/trust/documents.h"
+#include "proto/trust/privacy_terms.h"
 #include "secure-agg/core/adapter_check.h"
 
 namespace choir::node {
@@ -124,6 +125,7 @@ absl::StatusOr<CheckedTask> CheckTask(const v1::CheckInResponse::Task& offer,
                                               offer.adapter_version(), trust::kAdapterDomain, key));
   checked.run_config_digest = trust::DocumentDigest(offer.run_config());
   CHOIR_RETURN_IF_ERROR(CheckAgreement(checked, manifest));
+  CHOIR_RETURN_IF_ERROR(trust::MeetsFloor(checked.config.privacy(), manifest.privacy()));
   CHOIR_RETURN_IF_ERROR(CheckRanges(checked));
   if (absl::FromUnixSeconds(checked.task.not_after_unix_s()) < now ||
       absl::FromUnixSeconds(checked.config.not_after_unix_s()) < now) {

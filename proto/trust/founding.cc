@@ -67,6 +67,7 @@ v1::SignedDocument MakeManifest(const Founding& founding) {
     manifest.add_base_model_digests(std::string(AsChars(digest)));
   }
   manifest.set_min_cohort(founding.options.min_cohort);
+  *manifest.mutable_privacy() = founding.options.privacy;
   manifest.set_not_after_unix_s(absl::ToUnixSeconds(founding.validity.not_after));
   return SignDocument(founding.authority, kManifestDomain, manifest);
 }

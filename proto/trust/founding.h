@@ -13,6 +13,7 @@
 
 #include "base/random.h"
 #include "base/sha256.h"
+#include "choir/v1/federation.pb.h"
 
 namespace choir::trust {
 
@@ -25,6 +26,7 @@ struct FoundingOptions {
   std::string passphrase;           // of authority.key; empty: none
   std::string address;              // host:port where the operator's programs find the coordinator
   uint32_t min_cohort = 8;          // floor that the manifest sets; never below 3
+  v1::PrivacyFloor privacy = {};    // what the manifest asks of every run
   std::vector<Digest> base_models;  // that the manifest allows; empty: any
   absl::Duration validity = absl::Hours(24 * 730);
 };

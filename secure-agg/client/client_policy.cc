@@ -53,6 +53,14 @@ absl::Status CheckSubject(const SessionConfig& config, const ClientContext& cont
                                   AbortReason::kAdapterMismatch, "adapter"));
   CHOIR_RETURN_IF_ERROR(CheckHash(config.lora_digest, context.lora_digest,
                                   AbortReason::kShapeMismatch, "LoRA shape"));
+  if (context.privacy.has_value() && config.privacy != *context.privacy) {
+    return Refusal(
+        AbortReason::kPrivacyBelowFloor,
+        fmt::format(
+            "the session has noise {} of multiplier {}, its run promises {} of {}",
+            privacy::MechanismName(config.privacy.mechanism), config.privacy.noise_multiplier,
+            privacy::MechanismName(context.privacy->mechanism), context.privacy->noise_multiplier));
+  }
   if (config.delta_length != context.delta_length) {
     return Refusal(AbortReason::kShapeMismatch,
                    fmt::format("the session sums {} values, this node has {}", config.delta_length,

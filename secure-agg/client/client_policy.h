@@ -2,6 +2,7 @@
 #define CHOIR_SECURE_AGG_CLIENT_CLIENT_POLICY_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ struct ClientContext {
   uint64_t delta_length = 0;
   uint64_t last_round_counter = 0;  // the highest of any configuration ever accepted; 0 for none
   absl::Time now;
+  // What the run promises; nothing: the session may promise anything above the owner's floor.
+  std::optional<PrivacyParams> privacy = {};
 };
 
 // A0's checks: signature, freshness, and everything against the context and the policy.

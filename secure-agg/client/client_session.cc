@@ -395,6 +395,15 @@ absl::Status ClientSession::CheckResult(const RoundResult& result) const {
     return Refusal(AbortReason::kResultMismatch,
                    "the result speaks of another survivor list than this node signed");
   }
+  const PrivacyParams& promised = config.privacy;
+  const PrivacySpent& said = result.privacy;
+  if (said.mechanism != promised.mechanism ||
+      (promised.mechanism != NoiseMechanism::kNone &&
+       (said.noise_multiplier != promised.noise_multiplier || said.delta != promised.delta ||
+        said.clip_norm != config.clip_norm))) {
+    return Refusal(AbortReason::kResultMismatch,
+                   "the result speaks of other noise than this node took part under");
+  }
   return absl::OkStatus();
 }
 

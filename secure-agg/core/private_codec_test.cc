@@ -76,6 +76,21 @@ TEST(PrivateCodecTest, CentralNoiseIsAddedOnceToTheSum) {
               5 * wanted / std::sqrt(2.0 * kLength));
 }
 
+// Three nodes at the largest words they may have, and noise on top: still a sum that is accepted.
+TEST(PrivateCodecTest, SmallestCohortsHaveRoomForCentralNoise) {
+  CodecParams params = Private(NoiseMechanism::kCentralGaussian, 2000);
+  params.min_cohort = 3;
+  params.max_cohort = 3;
+  params.value_bits = 30;
+  params.privacy.clip_bit_noise = 1;
+  std::vector<float> delta(2000);
+  delta[0] = 1;
+  std::vector<uint8_t> sum = SumOf(params, delta, 3);
+  StreamSource random(Seed(98));
+  ASSERT_TRUE(AddCentralNoise(params, sum, random).ok());
+  EXPECT_TRUE(DecodeSum(params, sum, 3).ok());
+}
+
 TEST(PrivateCodecTest, OtherMechanismsGetNoCentralNoise) {
   const CodecParams params = Private(NoiseMechanism::kDiscreteGaussian, 100);
   std::vector<uint8_t> sum = SumOf(params, std::vector<float>(100), 14);
