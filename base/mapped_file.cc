@@ -27,6 +27,17 @@ absl::StatusOr<std::span<const uint8_t>> MapDescriptor(int fd, const std::string
   return std::span<const uint8_t>(static_cast<const uint8_t*>(address), size);
 }
 
+// Rounds outwards for a prefetch; inwards for a release, which must not touch the neighbours.
+void Advise(std::span<const uint8_t> bytes, int advice, bool outwards) {
+  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t end = begin + bytes.size();
+  const uintptr_t first = outwards ? begin / page * page : (begin + page - 1) / page * page;
+  const uintptr_t last = end / page * page;
+  if (last <= first) return;
+  static_cast<void>(::madvise(reinterpret_cast<void*>(first), last - first, advice));
+}
+
 }  // namespace
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
@@ -55,6 +66,15 @@ MappedFile::~MappedFile() {
 void MappedFile::Unmap() {
   if (!bytes_.empty()) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
   bytes_ = {};
+}
+
+void PrefetchMapped(std::span<const uint8_t> bytes) {
+  Advise(bytes, MADV_WILLNEED, true);
+}
+
+// The mapping is read-only and of a file, so nothing is lost: the pages come back from the file.
+void ReleaseMapped(std::span<const uint8_t> bytes) {
+  Advise(bytes, MADV_DONTNEED, false);
 }
 
 }  // namespace choir

@@ -28,6 +28,15 @@ class MappedFile {
   std::span<const uint8_t> bytes_;
 };
 
+// For bytes of a MappedFile that is alive, of a program that must do with less memory than the file
+// takes. Both are advice: contents never change, and a system that does not take it keeps the
+// pages. Whole pages only: those that other bytes share stay.
+//
+// They will be read soon: begins to fetch them from the disk.
+void PrefetchMapped(std::span<const uint8_t> bytes);
+// They are not needed for a while: this process's memory need not hold them.
+void ReleaseMapped(std::span<const uint8_t> bytes);
+
 }  // namespace choir
 
 #endif  // CHOIR_BASE_MAPPED_FILE_H_

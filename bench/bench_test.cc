@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/process_memory.h"
 #include "bench/machine_limits.h"
 #include "bench/model_shape.h"
 #include "bench/op_work.h"

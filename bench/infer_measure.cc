@@ -5,8 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "base/process_memory.h"
 #include "base/status_macros.h"
-#include "bench/machine_limits.h"
 #include "engine/model/inference_graph.h"
 
 namespace choir::bench {

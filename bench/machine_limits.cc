@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -62,14 +60,6 @@ absl::StatusOr<double> MeasureShape(int64_t m, int64_t n, int64_t k, engine::Gem
   return best;
 }
 
-uint64_t StatusField(std::string_view field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(field)) return std::stoull(line.substr(field.size())) * 1024;
-  }
-  return 0;
-}
-
 }  // namespace
 
 absl::StatusOr<double> MeasureGemmPeak(const engine::ModelSpec& spec, int64_t tokens,
@@ -112,21 +102,6 @@ absl::StatusOr<double> MeasureReadBandwidth(int threads, int64_t bytes_per_threa
     best = std::max(best, static_cast<double>(bytes_per_thread) * threads / (Now() - start) * 1e-9);
   }
   return best;
-}
-
-bool ResetPeakResident() {
-  std::ofstream clear("/proc/self/clear_refs");
-  clear << "5";
-  clear.flush();
-  return clear.good();
-}
-
-uint64_t PeakResidentBytes() {
-  return StatusField("VmHWM:");
-}
-
-uint64_t ResidentBytes() {
-  return StatusField("VmRSS:");
 }
 
 void TrimFreedMemory() {

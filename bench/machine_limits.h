@@ -22,11 +22,6 @@ absl::StatusOr<double> MeasureGemmPeak(const engine::ModelSpec& spec, int64_t to
 // above what caches hold.
 absl::StatusOr<double> MeasureReadBandwidth(int threads, int64_t bytes_per_thread);
 
-// Of the process, in bytes. The high-water mark can be set back (Linux); false where it cannot, and
-// the mark is then that of the whole process.
-bool ResetPeakResident();
-uint64_t PeakResidentBytes();
-uint64_t ResidentBytes();
 // Gives memory that was freed back to the system, so that the next figures do not count it.
 void TrimFreedMemory();
 

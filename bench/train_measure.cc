@@ -5,8 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/process_memory.h"
 #include "base/status_macros.h"
-#include "bench/machine_limits.h"
 #include "engine/train/trainer.h"
 
 namespace choir::bench {

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/process_memory.h"
 #include "base/status_macros.h"
 #include "bench/infer_measure.h"
 #include "bench/machine_limits.h"
@@ -21,6 +22,7 @@
 #include "cli/data_options.h"
 #include "cli/engine_session.h"
 #include "cli/failure.h"
+#include "cli/train_options.h"
 #include "engine/lora/lora_config.h"
 #include "engine/quant/weight_format.h"
 #include "engine/train/compute_choice.h"
@@ -43,6 +45,7 @@ struct Options {
   std::string folder;
   std::string modules = "all";
   std::string recompute = "auto";
+  std::string budget;
   std::string trace;
   int64_t context_tokens = 256;
   int64_t batch = 1;
@@ -74,7 +77,6 @@ class BenchCommand {
   Options options_;
   Environment& environment_;
   BenchReport report_;
-  uint64_t resident_before_ = 0;
   std::unique_ptr<engine::Backend> backend_;
   std::unique_ptr<engine::Model> model_;
   std::unique_ptr<engine::DeviceModel> weights_;
@@ -107,6 +109,7 @@ absl::StatusOr<std::unique_ptr<engine::Model>> RandomModel(const Options& option
 }
 
 absl::Status BenchCommand::OpenModelAndBackend() {
+  options_.device.profile = options_.profile || !options_.trace.empty();
   CHOIR_ASSIGN_OR_RETURN(backend_, OpenBackend(options_.device));
   if (options_.model.empty()) {
     CHOIR_ASSIGN_OR_RETURN(model_, RandomModel(options_));
@@ -174,10 +177,13 @@ absl::Status BenchCommand::Train() {
   const auto recompute = options_.recompute == "on"    ? engine::Recompute::kOn
                          : options_.recompute == "off" ? engine::Recompute::kOff
                                                        : engine::Recompute::kAuto;
-  CHOIR_ASSIGN_OR_RETURN(
-      const engine::TrainingPlan plan,
-      engine::PlanTraining(*model_, engine::LayoutOf(start), config, backend_->info(), recompute));
-  CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend_->info()));
+  CHOIR_ASSIGN_OR_RETURN(const uint64_t memory_bytes, MemoryFor(options_.budget, backend_->info()));
+  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
+                         engine::PlanTraining(*model_, engine::LayoutOf(start), config, *backend_,
+                                              {memory_bytes, ResidentBytes()}, recompute));
+  CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend_->info(), memory_bytes));
+  CHOIR_ASSIGN_OR_RETURN(*weights_,
+                         engine::DeviceModel::Load(*backend_, *model_, plan.resident_weight_bytes));
   config.checkpoint_blocks = plan.checkpoint_blocks;
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data, Data());
   BenchTraining train{.measured = {},
@@ -185,7 +191,8 @@ absl::Status BenchCommand::Train() {
                       .rank = options_.rank,
                       .modules = modules->ToString(),
                       .recompute = plan.checkpoint_blocks,
-                      .predicted_bytes = resident_before_ + plan.memory.total_bytes()};
+                      .streams = plan.resident_weight_bytes != engine::DeviceModel::kAllResident,
+                      .predicted_bytes = plan.memory.total_bytes()};
   CHOIR_ASSIGN_OR_RETURN(train.measured, bench::MeasureTraining({*model_, *backend_, *weights_,
                                                                  start, config, environment_.clock},
                                                                 std::move(data)));
@@ -229,8 +236,7 @@ absl::Status BenchCommand::Run() {
   CHOIR_RETURN_IF_ERROR(OpenModelAndBackend());
   CHOIR_RETURN_IF_ERROR(MeasureLimits());
   bench::TrimFreedMemory();
-  bench::ResetPeakResident();
-  resident_before_ = bench::ResidentBytes();
+  ResetPeakResident();
   CHOIR_ASSIGN_OR_RETURN(engine::DeviceModel weights,
                          engine::DeviceModel::Load(*backend_, *model_));
   report_.head.weight_bytes = weights.weight_bytes();
@@ -295,6 +301,7 @@ void AddTrainingOptions(CLI::App& app, Options& options) {
       ->type_name("WHEN")
       ->capture_default_str()
       ->group(kGroup);
+  AddBudgetOption(app, options.budget, kGroup);
   app.add_option("--data", options.data, "Train on this data; only its real tokens count")
       ->type_name("PATH")
       ->group(kGroup);

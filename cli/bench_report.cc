@@ -57,7 +57,9 @@ std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) 
   text +=
       fmt::format("           rank {} on {}, {} x {} tokens, {:.1f} % of them real; {}moves {}\n",
                   train.rank, train.modules, train.batch, head.context_tokens, 100 * m.useful_share,
-                  train.recompute ? "recomputes blocks; " : "",
+                  train.recompute ? train.streams ? "recomputes blocks and streams weights; "
+                                                  : "recomputes blocks; "
+                                  : "",
                   HumaneBytes(static_cast<uint64_t>(m.work.bytes)));
   const auto peak = static_cast<double>(m.peak_resident_bytes);
   const auto predicted = static_cast<double>(train.predicted_bytes);
@@ -115,6 +117,7 @@ nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head)
                          {"rank", train.rank},
                          {"modules", train.modules},
                          {"recompute", train.recompute},
+                         {"stream_weights", train.streams},
                          {"useful_share", m.useful_share},
                          {"gflops", m.Gflops()},
                          {"flops_per_step", m.work.flops},

@@ -35,6 +35,7 @@ struct BenchTraining {
   int rank = 0;
   std::string modules;
   bool recompute = false;
+  bool streams = false;          // weights from the file, within the budget
   uint64_t predicted_bytes = 0;  // of the process's memory, before anything was allocated
 };
 

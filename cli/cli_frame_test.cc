@@ -195,6 +195,16 @@ TEST(HumaneTest, Bytes) {
   EXPECT_EQ(HumaneBytes((uint64_t{1} << 20) - 1), "1.0 MiB");
 }
 
+TEST(HumaneTest, BytesAreReadAsTheyAreWritten) {
+  EXPECT_EQ(ParseBytes("4096"), 4096u);
+  EXPECT_EQ(ParseBytes("800MiB"), uint64_t{800} << 20);
+  EXPECT_EQ(ParseBytes("1.5 GiB"), uint64_t{3} << 29);
+  EXPECT_EQ(ParseBytes("2g"), uint64_t{2} << 30);
+  for (const char* text : {"", "GiB", "-1", "1.5 bananas", "1xb", "nan", "20000000 TiB"}) {
+    EXPECT_EQ(ParseBytes(text), std::nullopt) << text;
+  }
+}
+
 TEST(HumaneTest, Durations) {
   EXPECT_EQ(HumaneDuration(absl::Milliseconds(440)), "0.4 s");
   EXPECT_EQ(HumaneDuration(absl::Milliseconds(9960)), "10 s");

@@ -40,6 +40,7 @@ struct DeviceOptions {
   int threads = 0;
   int device = -1;
   bool validation = false;
+  bool profile = false;  // no option: `choir bench` sets it
 };
 // `options` holds the defaults.
 void AddDeviceOptions(CLI::App& app, DeviceOptions& options);

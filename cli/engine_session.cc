@@ -18,6 +18,7 @@ absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions
   backend_options.num_threads = options.threads;
   backend_options.device_index = options.device;
   backend_options.validation = options.validation;
+  backend_options.profile = options.profile;
   absl::StatusOr<std::unique_ptr<engine::Backend>> backend =
       engine::CreateBackend(options.backend, backend_options);
   if (!backend.ok()) {

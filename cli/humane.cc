@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <cmath>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -39,6 +41,29 @@ std::string HumaneBytes(uint64_t bytes) {
     ++unit;
   }
   return fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::optional<uint64_t> ParseBytes(std::string_view text) {
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || !(value >= 0)) return std::nullopt;
+  std::string unit(rest, end);
+  std::erase(unit, ' ');
+  for (char& c : unit) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  constexpr std::string_view kLetters = "kmgt";
+  double factor = 1;
+  if (!unit.empty() && unit != "b") {
+    const size_t power = kLetters.find(unit[0]);
+    const std::string_view tail = std::string_view(unit).substr(1);
+    if (power == std::string_view::npos || !(tail.empty() || tail == "b" || tail == "ib")) {
+      return std::nullopt;
+    }
+    factor = std::pow(1024.0, static_cast<double>(power + 1));
+  }
+  constexpr double kTooMany = 18446744073709551616.0;  // 2^64
+  if (value * factor >= kTooMany) return std::nullopt;
+  return static_cast<uint64_t>(value * factor);
 }
 
 std::string HumaneDuration(absl::Duration duration) {

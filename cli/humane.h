@@ -4,6 +4,7 @@
 // Numbers as people read them. For programs there is --json.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,9 @@ namespace choir::cli {
 
 // "512 B", "1.5 KiB", "24.0 MiB".
 std::string HumaneBytes(uint64_t bytes);
+// The inverse: "800MiB", "1.5 GiB", "2g" (1024-based all of them), "4096". Nothing for anything
+// else, or for more than 64 bits hold.
+std::optional<uint64_t> ParseBytes(std::string_view text);
 // "0.4 s", "42 s", "1:05", "2:03:04"; "?" for an infinite or negative one.
 std::string HumaneDuration(absl::Duration duration);
 // "1,234,567".

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "base/process_memory.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/engine_session.h"
@@ -26,9 +27,12 @@ absl::Status Run(const Options& options, Environment& environment) {
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, StartAdapter(options.train, *model));
   CHOIR_ASSIGN_OR_RETURN(const engine::TrainConfig config,
                          TrainConfigOf(options.train, *model, start));
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
-                         engine::PlanTraining(*model, engine::LayoutOf(start), config,
-                                              backend->info(), RecomputeOf(options.train)));
+  CHOIR_ASSIGN_OR_RETURN(const uint64_t memory_bytes,
+                         MemoryFor(options.train.budget, backend->info()));
+  CHOIR_ASSIGN_OR_RETURN(
+      const engine::TrainingPlan plan,
+      engine::PlanTraining(*model, engine::LayoutOf(start), config, *backend,
+                           {memory_bytes, ResidentBytes()}, RecomputeOf(options.train)));
   TrainOutlook outlook{.options = options.train,
                        .model = *model,
                        .start = start,
@@ -48,7 +52,7 @@ absl::Status Run(const Options& options, Environment& environment) {
   }
   output.Line(DescribeOutlook(outlook));
   output.Json(OutlookToJson(outlook));
-  return WithHint(engine::CheckFits(plan, backend->info()),
+  return WithHint(engine::CheckFits(plan, backend->info(), memory_bytes),
                   "lower --ctx, train fewer --modules, or use --recompute on");
 }
 
@@ -62,6 +66,7 @@ Action Declare(CLI::App& app) {
       "does not fit the device.\n\n"
       "Examples:\n"
       "  choir plan --model base.gguf\n"
+      "  choir plan --model base.gguf --budget 1.5GiB\n"
       "  choir plan --model base.gguf --rank 16 --modules attn --ctx 1024 --data notes.jsonl\n");
   return [options](Environment& environment) { return Run(*options, environment); };
 }

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "base/process_memory.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/engine_session.h"
@@ -52,6 +53,7 @@ class TrainCommand {
  private:
   absl::Status CheckOptions() const;
   absl::StatusOr<engine::TrainingPlan> ShowPlan(const engine::TrainingData& data) const;
+  absl::Status StreamWeights(const engine::TrainingPlan& plan);
   absl::Status OpenTrainer(engine::TrainingData data);
   absl::Status ResumeFromCheckpoint();
   absl::Status Train();
@@ -65,6 +67,7 @@ class TrainCommand {
   engine::Adapter start_;
   std::unique_ptr<engine::Trainer> trainer_;
   std::optional<HeldOut> held_out_;
+  uint64_t memory_bytes_ = 0;   // that the run may take
   uint64_t tokens_before_ = 0;  // of an earlier run that this one resumes
 };
 
@@ -83,15 +86,17 @@ absl::Status TrainCommand::Run() {
   CHOIR_ASSIGN_OR_RETURN(session_, OpenSession(options_.train.device, options_.train.model, ""));
   CHOIR_ASSIGN_OR_RETURN(start_, StartAdapter(options_.train, *session_.model));
   CHOIR_ASSIGN_OR_RETURN(config_, TrainConfigOf(options_.train, *session_.model, start_));
+  CHOIR_ASSIGN_OR_RETURN(memory_bytes_, MemoryFor(options_.train.budget, session_.backend->info()));
   CHOIR_ASSIGN_OR_RETURN(SplitData data,
                          LoadSplitData(options_.data, options_.held_out, *session_.model,
                                        options_.train.data, options_.train.seed, output_));
   CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan, ShowPlan(data.training));
-  CHOIR_RETURN_IF_ERROR(WithHint(engine::CheckFits(plan, session_.backend->info()),
+  CHOIR_RETURN_IF_ERROR(WithHint(engine::CheckFits(plan, session_.backend->info(), memory_bytes_),
                                  "lower --ctx, train fewer --modules, or use --recompute on"));
   if (options_.dry_run) return absl::OkStatus();
   config_.checkpoint_blocks = plan.checkpoint_blocks;
   config_.evaluation = EvaluationPlanOf(options_.held_out, data.held_out);
+  CHOIR_RETURN_IF_ERROR(StreamWeights(plan));
   CHOIR_RETURN_IF_ERROR(OpenTrainer(std::move(data.training)));
   if (data.held_out.has_value()) {
     CHOIR_ASSIGN_OR_RETURN(
@@ -121,9 +126,10 @@ absl::Status TrainCommand::CheckOptions() const {
 absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(
     const engine::TrainingData& data) const {
   const engine::DeviceInfo& device = session_.backend->info();
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
-                         engine::PlanTraining(*session_.model, engine::LayoutOf(start_), config_,
-                                              device, RecomputeOf(options_.train)));
+  CHOIR_ASSIGN_OR_RETURN(
+      const engine::TrainingPlan plan,
+      engine::PlanTraining(*session_.model, engine::LayoutOf(start_), config_, *session_.backend,
+                           {memory_bytes_, ResidentBytes()}, RecomputeOf(options_.train)));
   const TrainOutlook outlook{.options = options_.train,
                              .model = *session_.model,
                              .start = start_,
@@ -140,6 +146,15 @@ absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(
     output_.Note(DescribeOutlook(outlook));
   }
   return plan;
+}
+
+// The session's weights are all resident; a plan that cannot have that gets others.
+absl::Status TrainCommand::StreamWeights(const engine::TrainingPlan& plan) {
+  if (plan.resident_weight_bytes == engine::DeviceModel::kAllResident) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(
+      *session_.weights,
+      engine::DeviceModel::Load(*session_.backend, *session_.model, plan.resident_weight_bytes));
+  return absl::OkStatus();
 }
 
 absl::Status TrainCommand::OpenTrainer(engine::TrainingData data) {

@@ -1,6 +1,7 @@
 #include "cli/train_options.h"
 
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -8,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/engine_session.h"
 #include "cli/failure.h"
+#include "cli/humane.h"
 #include "engine/lora/lora_config.h"
 #include "engine/lora/lora_pattern.h"
 
@@ -102,6 +104,7 @@ void AddRunOptions(CLI::App& app, TrainOptions& options) {
       ->check(OneOf({"auto", "on", "off"}))
       ->type_name("WHEN")
       ->group(kGroup);
+  AddBudgetOption(app, options.budget, kGroup);
 }
 
 absl::Status Mismatch(const TrainOptions& options, std::string_view option, std::string_view asked,
@@ -216,6 +219,22 @@ absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
   const absl::Status valid = ValidateTrainConfig(config);
   if (!valid.ok()) return UsageError(MessageOf(valid));
   return config;
+}
+
+void AddBudgetOption(CLI::App& app, std::string& budget, const char* group) {
+  app.add_option(
+         "--budget", budget,
+         "Memory that the program may take, as 800MiB or 1.5GiB: it recomputes, and streams "
+         "weights from the file, as far as it must (default: the device's)")
+      ->type_name("SIZE")
+      ->group(group);
+}
+
+absl::StatusOr<uint64_t> MemoryFor(const std::string& budget, const engine::DeviceInfo& device) {
+  if (budget.empty()) return device.memory_bytes;
+  const std::optional<uint64_t> bytes = ParseBytes(budget);
+  if (bytes.has_value() && *bytes > 0) return *bytes;
+  return UsageError(fmt::format("--budget: '{}' is no size", budget), "write 800MiB or 1.5GiB");
 }
 
 engine::Recompute RecomputeOf(const TrainOptions& options) {

@@ -42,6 +42,7 @@ struct TrainOptions {
   std::string schedule = "constant";
   std::string factors = "both";
   std::string recompute = "auto";
+  std::string budget;  // empty: the device's memory
   DataOptions data;
   DeviceOptions device;
 };
@@ -58,6 +59,11 @@ absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
                                                   const engine::Model& model,
                                                   const engine::Adapter& start);
 engine::Recompute RecomputeOf(const TrainOptions& options);
+
+// --budget, for a command's own group of options.
+void AddBudgetOption(CLI::App& app, std::string& budget, const char* group);
+// What a run may take of a device's memory. A usage error for a budget that is no size.
+absl::StatusOr<uint64_t> MemoryFor(const std::string& budget, const engine::DeviceInfo& device);
 
 }  // namespace choir::cli
 

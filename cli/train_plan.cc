@@ -33,11 +33,13 @@ std::string DescribeDropout(const engine::TrainConfig& config) {
 }
 
 std::string DescribeMemory(const engine::TrainingPlan& plan) {
-  return fmt::format("{} (weights {}, activations {}{}, adapter and optimizer {})",
-                     HumaneBytes(plan.memory.total_bytes()), HumaneBytes(plan.memory.weight_bytes),
-                     HumaneBytes(plan.memory.arena_bytes),
-                     plan.checkpoint_blocks ? " with recomputation" : "",
-                     HumaneBytes(plan.memory.adapter_bytes));
+  const bool streams = plan.resident_weight_bytes != engine::DeviceModel::kAllResident;
+  return fmt::format(
+      "{} (weights {}{}, activations {}{}, adapter and optimizer {}, program {})",
+      HumaneBytes(plan.memory.total_bytes()), HumaneBytes(plan.memory.weight_bytes),
+      streams ? " at a time, streamed from the file" : "", HumaneBytes(plan.memory.arena_bytes),
+      plan.checkpoint_blocks ? " with recomputation" : "", HumaneBytes(plan.memory.adapter_bytes),
+      HumaneBytes(plan.memory.workspace_bytes));
 }
 
 }  // namespace
@@ -72,7 +74,9 @@ nlohmann::json OutlookToJson(const TrainOutlook& outlook) {
       {"activation_bytes", plan.memory.arena_bytes},
       {"adapter_bytes", plan.memory.adapter_bytes},
       {"device_memory_bytes", outlook.device.memory_bytes},
+      {"program_bytes", plan.memory.workspace_bytes},
       {"recompute", plan.checkpoint_blocks},
+      {"stream_weights", plan.resident_weight_bytes != engine::DeviceModel::kAllResident},
       {"trained_values", plan.trained_values},
       {"upload_bytes", plan.trained_values * kLargestValueBytes},
       {"adapter_file_bytes", plan.adapter_file_bytes},

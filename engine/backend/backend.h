@@ -24,6 +24,8 @@ class DeviceBuffer {
  public:
   virtual ~DeviceBuffer() = default;
   [[nodiscard]] virtual uint64_t size_bytes() const = 0;
+  // Is it the caller's memory itself, which then must stay as it is?
+  [[nodiscard]] virtual bool reads_in_place() const { return false; }
 };
 
 // A persistent tensor's place: `offset_bytes` is a multiple of 4 (adapter factors lie one after
@@ -88,6 +90,13 @@ class Backend {
   // unchanged as long as the buffer. A GPU uploads them once.
   virtual absl::StatusOr<std::shared_ptr<DeviceBuffer>> WrapWeights(
       std::span<const uint8_t> bytes) = 0;
+  // The same for bytes of a MappedFile that shall not stay in memory: where they are used in place,
+  // each use fetches them and lets them go again. Slower, the same result, memory for a tensor or
+  // two instead of a model.
+  virtual absl::StatusOr<std::shared_ptr<DeviceBuffer>> StreamWeights(
+      std::span<const uint8_t> mapped) {
+    return WrapWeights(mapped);
+  }
   // Zero-filled. RESOURCE_EXHAUSTED says how much was asked and is free.
   virtual absl::StatusOr<std::shared_ptr<DeviceBuffer>> Allocate(uint64_t size_bytes) = 0;
   virtual absl::Status Write(DeviceBuffer& buffer, uint64_t offset_bytes,
@@ -100,6 +109,11 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<Executable>> Compile(
       const Graph& graph, const std::map<TensorId, Binding>& bindings,
       const CompileOptions& options) = 0;
+  // The workspace that Compile would allocate for this graph; 0 where the backend cannot tell.
+  virtual absl::StatusOr<uint64_t> WorkspaceBytes(const Graph& /*graph*/,
+                                                  const CompileOptions& /*options*/) {
+    return uint64_t{0};
+  }
 };
 
 // Helpers for typed reads and writes.

@@ -18,7 +18,8 @@ std::vector<DeviceInfo> ListVulkan() {
 absl::StatusOr<std::unique_ptr<Backend>> CreateVulkan(const BackendOptions& options) {
   return CreateVulkanBackend({.device_index = options.device_index,
                               .validation = options.validation,
-                              .pipeline_cache_dir = options.pipeline_cache_dir});
+                              .pipeline_cache_dir = options.pipeline_cache_dir,
+                              .profile = options.profile});
 }
 #else
 std::vector<DeviceInfo> ListVulkan() {

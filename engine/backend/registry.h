@@ -18,6 +18,7 @@ struct BackendOptions {
   int num_threads = 0;             // CPU; 0: as many as the machine has cores
   int device_index = -1;           // Vulkan; -1: the best by type and memory
   bool validation = false;         // Vulkan validation layers; a message from them is an error
+  bool profile = false;            // Vulkan: measure each node, as the CPU always does
   std::string pipeline_cache_dir;  // Vulkan; empty: none
 };
 

@@ -1,9 +1,14 @@
 #include "engine/model/device_model.h"
 
+#include <set>
+#include <string_view>
+
 #include <fmt/format.h>
 
+#include "base/mapped_file.h"
 #include "base/status_macros.h"
 #include "engine/model/forward_builder.h"
+#include "engine/model/model_plan.h"
 
 namespace choir::engine {
 namespace {
@@ -25,10 +30,16 @@ uint64_t FlatBytes(int64_t num_elements) {
 
 }  // namespace
 
-absl::StatusOr<DeviceModel> DeviceModel::Load(Backend& backend, const Model& model) {
+absl::StatusOr<DeviceModel> DeviceModel::Load(Backend& backend, const Model& model,
+                                              uint64_t resident_bytes) {
   DeviceModel result;
+  const std::set<std::string_view> streamed = WeightsToStream(model, resident_bytes);
   for (const GgufTensor& tensor : model.file().tensors()) {
-    CHOIR_ASSIGN_OR_RETURN(std::shared_ptr<DeviceBuffer> buffer, backend.WrapWeights(tensor.bytes));
+    CHOIR_ASSIGN_OR_RETURN(std::shared_ptr<DeviceBuffer> buffer,
+                           streamed.contains(tensor.name) ? backend.StreamWeights(tensor.bytes)
+                                                          : backend.WrapWeights(tensor.bytes));
+    // A device that has its own copy needs the file's no more.
+    if (!buffer->reads_in_place()) ReleaseMapped(tensor.bytes);
     result.weights_[tensor.name] = {std::move(buffer), 0};
     result.weight_bytes_ += tensor.bytes.size();
   }

@@ -33,7 +33,11 @@ using Bindings = std::map<TensorId, Binding>;
 // file, so `model` outlives this (wherever it moves) and all that was compiled with it.
 class DeviceModel {
  public:
-  static absl::StatusOr<DeviceModel> Load(Backend& backend, const Model& model);
+  // `resident_bytes`: weights that may stay in memory where they are read in place; of those beyond
+  // it each is fetched for its use and let go again (WeightsToStream).
+  static absl::StatusOr<DeviceModel> Load(Backend& backend, const Model& model,
+                                          uint64_t resident_bytes = kAllResident);
+  static constexpr uint64_t kAllResident = ~uint64_t{0};
 
   void Bind(const Graph& graph, Bindings& bindings) const;
   [[nodiscard]] uint64_t weight_bytes() const { return weight_bytes_; }

@@ -1,5 +1,6 @@
 #include "engine/model/model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -69,7 +70,16 @@ std::vector<LoraTarget> Model::LoraTargets() const {
 }
 
 Digest Model::Sha256() const {
-  return Sha256Of(map_.bytes());
+  // A piece at a time, so that a file larger than memory stays in it no longer than it must.
+  constexpr size_t kPieceBytes = size_t{16} << 20;
+  choir::Sha256 hash;
+  for (std::span<const uint8_t> rest = map_.bytes(); !rest.empty();) {
+    const std::span<const uint8_t> piece = rest.first(std::min(rest.size(), kPieceBytes));
+    hash.Update(piece);
+    ReleaseMapped(piece);
+    rest = rest.subspan(piece.size());
+  }
+  return hash.Finish();
 }
 
 absl::Status Model::CheckTokens(std::span<const int32_t> ids) const {

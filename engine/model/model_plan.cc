@@ -1,5 +1,8 @@
 #include "engine/model/model_plan.h"
 
+#include <algorithm>
+#include <map>
+
 #include "base/status_macros.h"
 #include "engine/graph/memory_plan.h"
 #include "engine/model/inference_graph.h"
@@ -22,6 +25,28 @@ uint64_t WeightBytes(const Model& model) {
   return bytes;
 }
 
+// A page that is missing brings its neighbours: the kernel maps 64 KiB around it.
+constexpr uint64_t kFaultBytes = uint64_t{64} << 10;
+
+// Weights that a run of this graph brings into memory where it reads them in place.
+uint64_t TouchedBytes(const Graph& graph, int64_t tokens) {
+  std::map<TensorId, uint64_t> touched;
+  for (const Node& node : graph.nodes()) {
+    for (const TensorId input : node.inputs) {
+      const TensorDesc& desc = graph.tensor(input).desc;
+      if (desc.dtype != DType::kWeight) continue;
+      auto bytes = static_cast<uint64_t>(SizeBytes(desc));
+      if (node.op->name == std::string_view("embed")) {
+        bytes = std::min(bytes, static_cast<uint64_t>(tokens) * kFaultBytes);
+      }
+      touched[input] = std::max(touched[input], bytes);
+    }
+  }
+  uint64_t total = 0;
+  for (const auto& [id, bytes] : touched) total += bytes;
+  return total;
+}
+
 uint64_t AdapterBytes(const AdapterLayout* adapter, uint64_t num_parts) {
   if (adapter == nullptr) return 0;
   return static_cast<uint64_t>(adapter->num_elements) * sizeof(float) * num_parts;
@@ -30,7 +55,8 @@ uint64_t AdapterBytes(const AdapterLayout* adapter, uint64_t num_parts) {
 }  // namespace
 
 absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayout& adapter,
-                                          const TrainGraphOptions& options) {
+                                          const TrainGraphOptions& options, Backend* backend,
+                                          const CompileOptions& compile) {
   CHOIR_ASSIGN_OR_RETURN(const TrainGraph train, BuildTrainGraph(model, adapter, options));
   CHOIR_ASSIGN_OR_RETURN(const AdamWGraph adamw, BuildAdamWGraph(adapter, options.factors));
   ModelPlan plan;
@@ -38,7 +64,37 @@ absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayou
   plan.weight_bytes = WeightBytes(model);
   // Parameters, gradients and two moments, and the squared norm.
   plan.adapter_bytes = AdapterBytes(&adapter, 4) + sizeof(float);
+  if (backend == nullptr) return plan;
+  if (backend->info().backend == "cpu") {
+    plan.weight_bytes = TouchedBytes(train.graph, options.tokens);
+  }
+  CHOIR_ASSIGN_OR_RETURN(plan.workspace_bytes, backend->WorkspaceBytes(train.graph, compile));
+  CHOIR_ASSIGN_OR_RETURN(const uint64_t update, backend->WorkspaceBytes(adamw.graph, compile));
+  plan.workspace_bytes += update;
   return plan;
+}
+
+uint64_t LeastResidentBytes(const Model& model) {
+  uint64_t largest = 0;
+  for (const GgufTensor& tensor : model.file().tensors()) {
+    largest = std::max<uint64_t>(largest, tensor.bytes.size());
+  }
+  return 2 * largest;
+}
+
+std::set<std::string_view> WeightsToStream(const Model& model, uint64_t resident_bytes) {
+  std::set<std::string_view> streamed;
+  if (WeightBytes(model) <= resident_bytes) return streamed;
+  uint64_t room = resident_bytes - std::min(resident_bytes, LeastResidentBytes(model));
+  for (const GgufTensor& tensor : model.file().tensors()) {
+    if (tensor.bytes.size() <= room) {
+      room -= tensor.bytes.size();
+    } else {
+      room = 0;  // what is used together stays or goes together
+      streamed.insert(tensor.name);
+    }
+  }
+  return streamed;
 }
 
 absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,

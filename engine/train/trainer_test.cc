@@ -1,6 +1,7 @@
 #include "engine/train/trainer.h"
 
 #include <cmath>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/file.h"
 #include "engine/backend/registry.h"
 #include "engine/lora/latent.h"
+#include "engine/train/training_plan.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_data.h"
 
@@ -26,7 +28,8 @@ class TrainerTest : public ::testing::Test {
     BackendOptions options;
     options.num_threads = 2;
     backend_ = *CreateBackend("cpu", options);
-    model_ = std::make_unique<Model>(*Model::Open(dir + "/models/stories260K-f32.gguf"));
+    model_path_ = dir + "/models/stories260K-f32.gguf";
+    model_ = std::make_unique<Model>(*Model::Open(model_path_));
     weights_ = std::make_unique<DeviceModel>(*DeviceModel::Load(*backend_, *model_));
     LoraConfig lora;
     lora.rank = 2;
@@ -91,10 +94,66 @@ class TrainerTest : public ::testing::Test {
   SystemClock clock_;
   TempDir temp_;
   std::unique_ptr<Backend> backend_;
+  std::string model_path_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<DeviceModel> weights_;
   Adapter start_;
 };
+
+// Of the process's pages, those that show this file.
+uint64_t ResidentBytesOf(const std::string& path) {
+  const std::string name = path.substr(path.rfind('/'));
+  std::ifstream maps("/proc/self/smaps");
+  bool ours = false;
+  uint64_t bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    const size_t colon = line.find(':');
+    if (line.find('-') < colon) ours = line.ends_with(name);  // the head of a mapping
+    if (ours && line.starts_with("Rss:")) bytes += std::stoull(line.substr(4)) * 1024;
+  }
+  return bytes;
+}
+
+TEST_F(TrainerTest, StreamedWeightsGiveTheSameBitsAndDoNotStayInMemory) {
+  TrainConfig config = Config();
+  config.checkpoint_blocks = true;
+  const auto resident = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*resident, 100, "").ok());
+  const uint64_t with_all = ResidentBytesOf(model_path_);
+  weights_ = std::make_unique<DeviceModel>(*DeviceModel::Load(*backend_, *model_, 0));
+  const auto streamed = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*streamed, 100, "").ok());
+  EXPECT_EQ(SerializeTrainState(StateOf(*streamed)), SerializeTrainState(StateOf(*resident)));
+  EXPECT_GT(with_all, model_->file().size_bytes() / 2);
+  // The system shows the neighbours of a page that it fetches, which for tensors as small as these
+  // is much of the file.
+  EXPECT_LT(ResidentBytesOf(model_path_), with_all / 4 * 3);
+}
+
+TEST_F(TrainerTest, APlanWithinABudgetRecomputesThenStreamsThenRefuses) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto plan = [&](uint64_t memory_bytes) {
+    auto made =
+        PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes, 0}, Recompute::kAuto);
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  };
+  const TrainingPlan plain = plan(uint64_t{1} << 40);
+  EXPECT_FALSE(plain.checkpoint_blocks);
+  EXPECT_EQ(plain.resident_weight_bytes, DeviceModel::kAllResident);
+  const uint64_t need = plain.memory.total_bytes();
+  const TrainingPlan recomputed = plan(need);
+  EXPECT_TRUE(recomputed.checkpoint_blocks);
+  EXPECT_LT(recomputed.memory.arena_bytes, plain.memory.arena_bytes);
+  EXPECT_EQ(recomputed.resident_weight_bytes, DeviceModel::kAllResident);
+  const uint64_t tight = recomputed.memory.total_bytes() - 1000;
+  const TrainingPlan streamed = plan(tight);
+  EXPECT_LT(streamed.resident_weight_bytes, model_->file().size_bytes());
+  EXPECT_TRUE(CheckFits(streamed, backend_->info(), tight).ok());
+  const uint64_t too_little = need / 4;
+  EXPECT_EQ(CheckFits(plan(too_little), backend_->info(), too_little).code(),
+            absl::StatusCode::kResourceExhausted);
+}
 
 TEST_F(TrainerTest, ResumedRunEqualsTheUninterruptedOneBitForBit) {
   const auto whole = Make(Config(), Documents(30));

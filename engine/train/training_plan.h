@@ -9,6 +9,7 @@
 
 #include "engine/backend/backend.h"
 #include "engine/model/adapter_layout.h"
+#include "engine/model/device_model.h"
 #include "engine/model/model.h"
 #include "engine/model/model_plan.h"
 #include "engine/train/train_config.h"
@@ -24,18 +25,27 @@ enum class Recompute : uint8_t {
 struct TrainingPlan {
   ModelPlan memory;
   bool checkpoint_blocks = false;
+  // Weights that may stay in memory (DeviceModel::Load); all, unless the device is too small.
+  uint64_t resident_weight_bytes = DeviceModel::kAllResident;
   uint64_t trained_values = 0;      // elements of the trained factors: what a federation sends
   uint64_t adapter_file_bytes = 0;  // about: f32 values, without the header
 };
 
-// The memory of a run with these settings, and whether to recompute. `device.memory_bytes` is what
-// the process may hope to use; kAuto recomputes if the run would take more than 80 % of it.
-absl::StatusOr<TrainingPlan> PlanTraining(const Model& model, const AdapterLayout& adapter,
-                                          const TrainConfig& config, const DeviceInfo& device,
-                                          Recompute recompute);
+struct MemoryLimits {
+  uint64_t memory_bytes = 0;   // what the process may hope to use
+  uint64_t program_bytes = 0;  // what it has now: program, libraries, data, adapter
+};
 
-// RESOURCE_EXHAUSTED, with both figures, if the plan does not fit the device.
-absl::Status CheckFits(const TrainingPlan& plan, const DeviceInfo& device);
+// The memory of a run with these settings on this backend, whether to recompute, and how much of
+// the weights to stream. kAuto recomputes if the run would take more than 80 % of the memory; where
+// that is not enough, and weights are read in place, they are streamed.
+absl::StatusOr<TrainingPlan> PlanTraining(const Model& model, const AdapterLayout& adapter,
+                                          const TrainConfig& config, Backend& backend,
+                                          const MemoryLimits& limits, Recompute recompute);
+
+// RESOURCE_EXHAUSTED, with both figures, if the plan does not fit the memory of the device (its
+// name is for the message).
+absl::Status CheckFits(const TrainingPlan& plan, const DeviceInfo& device, uint64_t memory_bytes);
 
 }  // namespace choir::engine
 

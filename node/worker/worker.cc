@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/process_memory.h"
 #include "base/status_macros.h"
 #include "engine/backend/registry.h"
 #include "engine/chat/chat_template.h"
@@ -96,17 +97,20 @@ absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Mode
   return data;
 }
 
-// Refuses what does not fit, and recomputes activations where memory is short.
-absl::Status PlanMemory(const Job& job, const engine::Model& model, const engine::Adapter& adapter,
-                        engine::DeviceInfo device, engine::TrainConfig& config) {
-  if (job.max_memory_bytes != 0) {
-    device.memory_bytes = std::min(device.memory_bytes, job.max_memory_bytes);
-  }
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
-                         engine::PlanTraining(model, engine::LayoutOf(adapter), config, device,
-                                              engine::Recompute::kAuto));
+// Refuses what does not fit; recomputes activations and streams weights where memory is short.
+// Returns the bytes of weights that may stay in memory.
+absl::StatusOr<uint64_t> PlanMemory(const Job& job, const engine::Model& model,
+                                    const engine::Adapter& adapter, engine::Backend& backend,
+                                    engine::TrainConfig& config) {
+  uint64_t memory_bytes = backend.info().memory_bytes;
+  if (job.max_memory_bytes != 0) memory_bytes = std::min(memory_bytes, job.max_memory_bytes);
+  CHOIR_ASSIGN_OR_RETURN(
+      const engine::TrainingPlan plan,
+      engine::PlanTraining(model, engine::LayoutOf(adapter), config, backend,
+                           {memory_bytes, ResidentBytes()}, engine::Recompute::kAuto));
   config.checkpoint_blocks = plan.checkpoint_blocks;
-  return engine::CheckFits(plan, device);
+  CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend.info(), memory_bytes));
+  return plan.resident_weight_bytes;
 }
 
 absl::Status Resume(engine::Trainer& trainer, const std::string& checkpoint) {
@@ -209,9 +213,9 @@ absl::Status Train(const std::string& folder) {
   backend_options.num_threads = job.threads;
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Backend> backend,
                          engine::CreateBackend(job.backend, backend_options));
-  CHOIR_RETURN_IF_ERROR(PlanMemory(job, model, start, backend->info(), config));
+  CHOIR_ASSIGN_OR_RETURN(const uint64_t resident, PlanMemory(job, model, start, *backend, config));
   CHOIR_ASSIGN_OR_RETURN(const engine::DeviceModel weights,
-                         engine::DeviceModel::Load(*backend, model));
+                         engine::DeviceModel::Load(*backend, model, resident));
   CHOIR_ASSIGN_OR_RETURN(const std::optional<engine::Adapter> basis, BasisOf(job, start));
   const engine::Adapter* const its = basis.has_value() ? &*basis : nullptr;
   const bool cores = job.contribution == engine::ContributionName(engine::Contribution::kCore);

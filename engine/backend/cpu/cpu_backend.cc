@@ -54,6 +54,11 @@ class CpuBackend final : public Backend {
     return std::make_shared<CpuBuffer>(bytes);
   }
 
+  absl::StatusOr<std::shared_ptr<DeviceBuffer>> StreamWeights(
+      std::span<const uint8_t> mapped) override {
+    return std::make_shared<CpuBuffer>(mapped, true);
+  }
+
   absl::StatusOr<std::shared_ptr<DeviceBuffer>> Allocate(uint64_t size_bytes) override {
     CHOIR_ASSIGN_OR_RETURN(AlignedBytes bytes, AlignedBytes::Allocate(size_bytes));
     return std::make_shared<CpuBuffer>(std::move(bytes), size_bytes);
@@ -88,18 +93,39 @@ class CpuBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<Executable>> Compile(const Graph& graph,
                                                       const std::map<TensorId, Binding>& bindings,
                                                       const CompileOptions& options) override {
+    CHOIR_ASSIGN_OR_RETURN(const GemmType type, ProductType(options));
+    return CpuExecutable::Create(graph, bindings, type, pool_);
+  }
+
+  // Prepares everything over memory that is never touched, and so never resident.
+  absl::StatusOr<uint64_t> WorkspaceBytes(const Graph& graph,
+                                          const CompileOptions& options) override {
+    CHOIR_ASSIGN_OR_RETURN(const GemmType type, ProductType(options));
+    uint64_t largest = 0;
+    std::map<TensorId, Binding> bindings;
+    for (size_t i = 0; i < graph.tensors().size(); ++i) {
+      if (graph.tensors()[i].kind != TensorKind::kPersistent) continue;
+      largest = std::max(largest, static_cast<uint64_t>(SizeBytes(graph.tensors()[i].desc)));
+      bindings[static_cast<TensorId>(i)] = {};
+    }
+    CHOIR_ASSIGN_OR_RETURN(const std::shared_ptr<DeviceBuffer> stand_in, Allocate(largest));
+    for (auto& [id, binding] : bindings) binding.buffer = stand_in;
+    CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<CpuExecutable> dry,
+                           CpuExecutable::Create(graph, bindings, type, pool_));
+    return dry->memory_use().workspace_bytes;
+  }
+
+ private:
+  static absl::StatusOr<GemmType> ProductType(const CompileOptions& options) {
     const bool has_bf16 = CpuHasFastBf16();
     if (options.compute == Compute::kBf16 && !has_bf16) {
       return absl::UnimplementedError(fmt::format(
           "this CPU has no bf16 products (its best instruction set is {}); use f32 or auto",
           CpuInstructionSet()));
     }
-    const GemmType type =
-        has_bf16 && options.compute != Compute::kF32 ? GemmType::kBf16 : GemmType::kF32;
-    return CpuExecutable::Create(graph, bindings, type, pool_);
+    return has_bf16 && options.compute != Compute::kF32 ? GemmType::kBf16 : GemmType::kF32;
   }
 
- private:
   DeviceInfo info_;
   std::shared_ptr<ThreadPool> pool_;  // an executable may outlive the backend
 };

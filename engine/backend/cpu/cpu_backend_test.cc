@@ -14,6 +14,7 @@
 #include "engine/backend/conformance.h"
 #include "engine/backend/cpu/dequantize.h"
 #include "engine/backend/cpu/gemm.h"
+#include "engine/backend/cpu/vector_math.h"
 #include "engine/graph/graph.h"
 #include "engine/quant/weight_format.h"
 
@@ -66,6 +67,12 @@ TEST(DequantizeTest, VectorsGiveTheBitsOfTheFormatsOwnFunction) {
     format->dequantize_row(blocks, want);
     RowDequantizerOf (*format)(blocks, got);
     EXPECT_EQ(std::memcmp(got.data(), want.data(), count * sizeof(float)), 0) << format->name;
+    const RowRounder round = RowRounderOf(*format);
+    if (round == nullptr) continue;
+    std::vector<uint16_t> want_bf16(count), got_bf16(count);
+    ConvertToBf16(want.data(), want_bf16.data(), count);
+    round(blocks, got_bf16);
+    EXPECT_EQ(got_bf16, want_bf16) << format->name;
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/mapped_file.h"
 #include "base/status_macros.h"
 #include "engine/backend/cpu/kernel_table.h"
 #include "engine/graph/memory_plan.h"
@@ -32,6 +33,7 @@ absl::StatusOr<std::unique_ptr<CpuExecutable>> CpuExecutable::Create(
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     CHOIR_RETURN_IF_ERROR(result->PrepareNode(graph.nodes()[i], i, compiler));
   }
+  result->PlanStreaming();
   const auto workers = static_cast<uint64_t>(result->pool_->num_threads());
   result->worker_bytes_ = compiler.worker_bytes();
   CHOIR_ASSIGN_OR_RETURN(result->shared_scratch_, AlignedBytes::Allocate(compiler.shared_bytes()));
@@ -81,6 +83,7 @@ absl::Status CpuExecutable::BindPersistent(Place& place, const Binding& binding)
                     place.tensor.name, binding.offset_bytes, need, buffer->size_bytes()));
   }
   place.data = buffer->data() + binding.offset_bytes;
+  place.streamed = buffer->streamed();
   const bool has_elements = place.tensor.desc.dtype != DType::kWeight;
   if (has_elements && reinterpret_cast<uintptr_t>(place.data) % sizeof(float) != 0) {
     return absl::InvalidArgumentError(fmt::format("tensor {}: offset {} is not a multiple of 4",
@@ -105,9 +108,13 @@ absl::StatusOr<CpuOutput> CpuExecutable::Writable(TensorId id) const {
 
 absl::Status CpuExecutable::PrepareNode(const Node& node, size_t index, CpuCompiler& compiler) {
   CpuCall call{node.attrs, {}, {}, {}};
+  std::vector<std::span<const uint8_t>> streamed;
   for (const TensorId id : node.inputs) {
     const Place& place = places_[static_cast<size_t>(id)];
     call.inputs.push_back({place.tensor.desc, place.data});
+    if (place.streamed) {
+      streamed.emplace_back(place.data, static_cast<size_t>(SizeBytes(place.tensor.desc)));
+    }
   }
   for (const TensorId id : node.outputs) {
     CHOIR_ASSIGN_OR_RETURN(const CpuOutput output, Writable(id));
@@ -123,8 +130,26 @@ absl::Status CpuExecutable::PrepareNode(const Node& node, size_t index, CpuCompi
     return {program.status().code(), fmt::format("node {} ({}): {}", index, node.op->name,
                                                  std::string(program.status().message()))};
   }
-  steps_.push_back({*std::move(program), {}});
+  const bool reads_all = node.op->name != std::string_view("embed");
+  steps_.push_back({*std::move(program), {}, std::move(streamed), reads_all, 0});
   return absl::OkStatus();
+}
+
+// While a step runs, the disk fetches the weights of the next one that streams its own; the last
+// step of a run goes on with the first of the next.
+void CpuExecutable::PlanStreaming() {
+  size_t next = steps_.size();
+  for (int pass = 0; pass < 2; ++pass) {
+    for (size_t i = steps_.size(); i-- > 0;) {
+      steps_[i].next_streaming = next;
+      if (!steps_[i].streamed.empty() && steps_[i].reads_all) next = i;
+    }
+  }
+}
+
+void CpuExecutable::FetchNext(const Step& step) const {
+  if (step.next_streaming >= steps_.size()) return;
+  for (const auto& bytes : steps_[step.next_streaming].streamed) PrefetchMapped(bytes);
 }
 
 absl::StatusOr<const CpuExecutable::Place*> CpuExecutable::FindPlace(TensorId id) const {
@@ -158,8 +183,10 @@ absl::Status CpuExecutable::Run() {
   const double begin = Now();
   double start = begin;
   for (Step& step : steps_) {
+    if (!step.streamed.empty()) FetchNext(step);
     CHOIR_RETURN_IF_ERROR(step.program(run));
     CHOIR_RETURN_IF_ERROR(gemms_.TakeError());
+    for (const auto& bytes : step.streamed) ReleaseMapped(bytes);
     const double end = Now();
     step.time = {start - begin, end - start};
     start = end;

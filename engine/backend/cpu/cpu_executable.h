@@ -16,12 +16,15 @@ namespace choir::engine {
 // Memory of the CPU backend: its own, or bytes of the caller that it only reads.
 class CpuBuffer final : public DeviceBuffer {
  public:
-  explicit CpuBuffer(std::span<const uint8_t> wrapped)
-      : data_(wrapped.data()), size_bytes_(wrapped.size()) {}
+  // `streamed`: bytes of a mapped file that each use lets go again.
+  explicit CpuBuffer(std::span<const uint8_t> wrapped, bool streamed = false)
+      : data_(wrapped.data()), size_bytes_(wrapped.size()), streamed_(streamed) {}
   CpuBuffer(AlignedBytes bytes, uint64_t size_bytes)
       : bytes_(std::move(bytes)), data_(bytes_.data()), size_bytes_(size_bytes) {}
 
   [[nodiscard]] uint64_t size_bytes() const override { return size_bytes_; }
+  [[nodiscard]] bool reads_in_place() const override { return bytes_.data() == nullptr; }
+  [[nodiscard]] bool streamed() const { return streamed_; }
   [[nodiscard]] const uint8_t* data() const { return data_; }
   // Null for wrapped bytes.
   [[nodiscard]] uint8_t* mutable_data() { return bytes_.data(); }
@@ -30,6 +33,7 @@ class CpuBuffer final : public DeviceBuffer {
   AlignedBytes bytes_;
   const uint8_t* data_;
   uint64_t size_bytes_;
+  bool streamed_ = false;
 };
 
 class CpuExecutable final : public Executable {
@@ -51,16 +55,22 @@ class CpuExecutable final : public Executable {
     Tensor tensor;
     const uint8_t* data = nullptr;
     uint8_t* mutable_data = nullptr;
+    bool streamed = false;
   };
   struct Step {
     CpuProgram program;
     NodeTime time;
+    std::vector<std::span<const uint8_t>> streamed = {};  // weights to let go afterwards
+    bool reads_all = true;                                // of them; not of a table of embeddings
+    size_t next_streaming = 0;                            // step whose weights to fetch meanwhile
   };
 
   explicit CpuExecutable(std::shared_ptr<ThreadPool> pool);
   absl::Status PlaceTensors(const Graph& graph, const std::map<TensorId, Binding>& bindings);
   absl::Status BindPersistent(Place& place, const Binding& binding);
   absl::Status PrepareNode(const Node& node, size_t index, CpuCompiler& compiler);
+  void PlanStreaming();
+  void FetchNext(const Step& step) const;
   absl::StatusOr<CpuOutput> Writable(TensorId id) const;
   absl::StatusOr<const Place*> FindPlace(TensorId id) const;
 

@@ -23,6 +23,7 @@ WeightChunks::WeightChunks(const CpuInput& weight, GemmType type, int64_t max_ro
                            CpuCompiler& compiler)
     : weight_(weight),
       rows_f32_(weight),
+      round_(RowRounderOf(*weight.desc.format)),
       type_(type),
       rows_(weight.rows()),
       cols_(weight.cols()),
@@ -51,6 +52,9 @@ const void* WeightChunks::Prepare(int64_t chunk, CpuRun& run) const {
     for (int64_t i = begin; i < end; ++i) {
       if (type_ == GemmType::kF32) {
         rows_f32_.Row(first + i, run.Get<float>(buffer_) + i * cols_);
+      } else if (round_ != nullptr) {
+        round_({weight_.data + (first + i) * row_bytes_, static_cast<size_t>(row_bytes_)},
+               {run.Get<uint16_t>(buffer_) + i * cols_, static_cast<size_t>(cols_)});
       } else {
         const float* const row = rows_f32_.Row(first + i, run.Get<float>(row_, worker));
         ConvertToBf16(row, run.Get<uint16_t>(buffer_) + i * cols_, static_cast<size_t>(cols_));

@@ -50,6 +50,7 @@ class WeightChunks {
 
   CpuInput weight_;
   WeightRows rows_f32_;
+  RowRounder round_ = nullptr;  // straight to bf16, where the format has that
   GemmType type_;
   int64_t rows_ = 0, cols_ = 0, chunk_rows_ = 0;
   int64_t row_bytes_ = 0;

@@ -63,6 +63,9 @@ void ProbeLimits(const VkPhysicalDeviceProperties& properties, DeviceCaps& caps)
   std::copy_n(limits.maxComputeWorkGroupCount, 3, caps.max_groups.begin());
   caps.max_push_bytes = limits.maxPushConstantsSize;
   caps.max_storage_buffers = limits.maxPerStageDescriptorStorageBuffers;
+  if (limits.timestampComputeAndGraphics == VK_TRUE) {
+    caps.timestamp_seconds = 1e-9 * static_cast<double>(limits.timestampPeriod);
+  }
 }
 
 void ProbeFeatures(VkPhysicalDevice device, const std::vector<VkExtensionProperties>& extensions,

@@ -34,6 +34,7 @@ struct DeviceCaps {
   uint32_t max_push_bytes = 0;
   uint32_t max_storage_buffers = 0;  // one shader may bind
   VkPhysicalDeviceMemoryProperties memory{};
+  double timestamp_seconds = 0;  // of one tick on the compute queue; 0: it keeps no time
 
   uint32_t subgroup_size = 1;
   bool subgroup_arithmetic = false;

@@ -36,8 +36,9 @@ absl::StatusOr<std::unique_ptr<Executable>> VulkanExecutable::Compile(
   CHOIR_RETURN_IF_ERROR(made->RecordNodes(graph, commands));
   const std::vector<Command> last = made->HostCopies(false);
   commands.insert(commands.end(), last.begin(), last.end());
-  CHOIR_ASSIGN_OR_RETURN(made->program_,
-                         Program::Create(device, made->buffers_, std::move(commands)));
+  CHOIR_ASSIGN_OR_RETURN(
+      made->program_,
+      Program::Create(device, made->buffers_, std::move(commands), std::move(made->node_ends_)));
   CHOIR_RETURN_IF_ERROR(device.ValidationStatus());
   return made;
 }
@@ -115,11 +116,13 @@ std::vector<TensorView> VulkanExecutable::Views(const std::vector<TensorId>& ids
 absl::Status VulkanExecutable::RecordNodes(const Graph& graph, std::vector<Command>& commands) {
   KernelContext context(workshop_->device, workshop_->pipelines, buffers_,
                         workshop_->max_weight_binding_bytes, workshop_->pacer.WorkPerSubmission());
+  if (workshop_->profile) node_ends_.push_back(commands.size());
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     const Node& node = graph.nodes()[i];
     context.BeginNode(node, Views(node.inputs), Views(node.outputs), Views(node.updates));
     const absl::Status status = KernelOf(*node.op).record(context);
     if (!status.ok()) return NameNode(status, node, i);
+    if (workshop_->profile) node_ends_.push_back(commands.size() + context.commands().size());
   }
   for (Command& command : context.commands()) commands.push_back(std::move(command));
   return Allocate(context.scratch_bytes());
@@ -174,6 +177,14 @@ absl::Status VulkanExecutable::WriteInput(TensorId input, std::span<const uint8_
 absl::Status VulkanExecutable::Run() {
   CHOIR_RETURN_IF_ERROR(program_->Run(workshop_->pacer));
   return workshop_->device->ValidationStatus();
+}
+
+std::vector<NodeTime> VulkanExecutable::LastRunTimes() const {
+  const std::vector<double> marks = program_->MarkTimes();
+  std::vector<NodeTime> times;
+  for (size_t i = 1; i < marks.size(); ++i)
+    times.push_back({marks[i - 1], marks[i] - marks[i - 1]});
+  return times;
 }
 
 absl::Status VulkanExecutable::ReadOutput(TensorId output, std::span<uint8_t> bytes) {

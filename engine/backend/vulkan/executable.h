@@ -23,6 +23,7 @@ struct Workshop {
   uint64_t max_weight_binding_bytes;     // one binding covers
   uint64_t max_weight_allocation_bytes;  // one piece of a buffer of weights
   uint64_t max_allocation_bytes;         // any other buffer
+  bool profile = false;                  // note when each node ends
 };
 
 class VulkanExecutable final : public Executable {
@@ -35,6 +36,7 @@ class VulkanExecutable final : public Executable {
   absl::Status Run() override;
   absl::Status ReadOutput(TensorId output, std::span<uint8_t> bytes) override;
   [[nodiscard]] MemoryUse memory_use() const override { return memory_use_; }
+  [[nodiscard]] std::vector<NodeTime> LastRunTimes() const override;
 
  private:
   // Where the host writes or reads a tensor.
@@ -61,6 +63,7 @@ class VulkanExecutable final : public Executable {
   bool staged_ = false;  // inputs and outputs pass through a host-side buffer
   uint64_t host_side_bytes_ = 0;
   MemoryUse memory_use_;
+  std::vector<size_t> node_ends_;  // numbers of commands: before the first node, after each
   std::unique_ptr<Program> program_;
 };
 

@@ -48,6 +48,7 @@ using UniqueDescriptorSetLayout = DeviceOwned<VkDescriptorSetLayout, vkDestroyDe
 using UniquePipelineLayout = DeviceOwned<VkPipelineLayout, vkDestroyPipelineLayout>;
 using UniquePipeline = DeviceOwned<VkPipeline, vkDestroyPipeline>;
 using UniquePipelineCache = DeviceOwned<VkPipelineCache, vkDestroyPipelineCache>;
+using UniqueQueryPool = DeviceOwned<VkQueryPool, vkDestroyQueryPool>;
 using UniqueShaderModule = DeviceOwned<VkShaderModule, vkDestroyShaderModule>;
 
 // An instance or a device: nobody's child here.

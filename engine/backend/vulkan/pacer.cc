@@ -25,7 +25,8 @@ constexpr double kMinObservedSeconds = 0.005;
 
 }  // namespace
 
-Pacer::Pacer(VkPhysicalDeviceType type) : work_per_second_(GuessWorkPerSecond(type)) {}
+Pacer::Pacer(VkPhysicalDeviceType type, double fixed_work)
+    : fixed_work_(fixed_work), work_per_second_(GuessWorkPerSecond(type)) {}
 
 void Pacer::Observe(double work, double seconds) {
   if (seconds < kMinObservedSeconds || work <= 0) return;

@@ -13,14 +13,18 @@ class Pacer {
   // A frame or two at 60 Hz; short enough that pausing feels immediate.
   static constexpr double kTargetSeconds = 0.03;
 
-  explicit Pacer(VkPhysicalDeviceType type);
+  // `fixed_work`: operations of a submission, whatever is measured; 0: none are fixed.
+  explicit Pacer(VkPhysicalDeviceType type, double fixed_work = 0);
 
   // Estimated floating-point operations of one submission.
-  [[nodiscard]] double WorkPerSubmission() const { return work_per_second_ * kTargetSeconds; }
+  [[nodiscard]] double WorkPerSubmission() const {
+    return fixed_work_ > 0 ? fixed_work_ : work_per_second_ * kTargetSeconds;
+  }
   // A run of so much work took so long.
   void Observe(double work, double seconds);
 
  private:
+  double fixed_work_;
   double work_per_second_;
 };
 

@@ -49,12 +49,15 @@ void EdgeBarrier(VkCommandBuffer commands) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Program>> Program::Create(Device& device, const BufferTable& buffers,
-                                                         std::vector<Command> commands) {
-  std::unique_ptr<Program> program(new Program(device, buffers, std::move(commands)));
+                                                         std::vector<Command> commands,
+                                                         std::vector<size_t> marks) {
+  std::unique_ptr<Program> program(
+      new Program(device, buffers, std::move(commands), std::move(marks)));
   for (UniqueFence& fence : program->fences_) {
     CHOIR_ASSIGN_OR_RETURN(fence, device.CreateFence());
   }
   CHOIR_RETURN_IF_ERROR(program->CreateDescriptorPool());
+  CHOIR_RETURN_IF_ERROR(program->CreateQueryPool());
   CHOIR_RETURN_IF_ERROR(program->WriteDescriptors());
   return program;
 }
@@ -89,6 +92,44 @@ absl::Status Program::CreateDescriptorPool() {
                            "vkCreateDescriptorPool");
   pool_ = UniqueDescriptorPool(device_->get(), pool);
   return absl::OkStatus();
+}
+
+absl::Status Program::CreateQueryPool() {
+  if (device_->caps().timestamp_seconds == 0) marks_.clear();
+  if (marks_.empty()) return absl::OkStatus();
+  VkQueryPoolCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
+  info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+  info.queryCount = static_cast<uint32_t>(marks_.size());
+  VkQueryPool pool = VK_NULL_HANDLE;
+  CHOIR_VK_RETURN_IF_ERROR(vkCreateQueryPool(device_->get(), &info, nullptr, &pool),
+                           "vkCreateQueryPool");
+  times_ = UniqueQueryPool(device_->get(), pool);
+  return absl::OkStatus();
+}
+
+size_t Program::RecordMarks(VkCommandBuffer commands, size_t done, size_t next) const {
+  for (; next < marks_.size() && marks_[next] == done; ++next) {
+    vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, times_.get(),
+                        static_cast<uint32_t>(next));
+  }
+  return next;
+}
+
+std::vector<double> Program::MarkTimes() const {
+  std::vector<uint64_t> ticks(marks_.size());
+  if (ticks.empty() || recorded_work_ == 0) return {};
+  const VkResult result =
+      vkGetQueryPoolResults(device_->get(), times_.get(), 0, static_cast<uint32_t>(ticks.size()),
+                            ticks.size() * sizeof(uint64_t), ticks.data(), sizeof(uint64_t),
+                            VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+  if (result != VK_SUCCESS) return {};
+  std::vector<double> seconds;
+  seconds.reserve(ticks.size());
+  for (const uint64_t tick : ticks) {
+    seconds.push_back(static_cast<double>(tick - ticks[0]) * device_->caps().timestamp_seconds);
+  }
+  return seconds;
 }
 
 absl::Status Program::WriteDescriptors() {
@@ -168,6 +209,10 @@ absl::Status Program::Record(double work_per_submission) {
   HazardTracker hazards;
   CHOIR_ASSIGN_OR_RETURN(VkCommandBuffer commands, BeginSubmission());
   EdgeBarrier(commands);
+  if (!marks_.empty()) {
+    vkCmdResetQueryPool(commands, times_.get(), 0, static_cast<uint32_t>(marks_.size()));
+  }
+  size_t mark = RecordMarks(commands, 0, 0);
   double work = 0;
   for (size_t i = 0; i < commands_.size(); ++i) {
     const double next = WorkOf(commands_[i]);
@@ -182,6 +227,7 @@ absl::Status Program::Record(double work_per_submission) {
       ++num_barriers_;
     }
     RecordCommand(commands, i);
+    mark = RecordMarks(commands, i + 1, mark);
   }
   EdgeBarrier(commands);
   CHOIR_VK_RETURN_IF_ERROR(vkEndCommandBuffer(commands), "vkEndCommandBuffer");

@@ -19,9 +19,11 @@ namespace choir::engine::vulkan {
 // bytes conflict, cut into submissions of bounded work.
 class Program {
  public:
-  // Every range's buffer must exist by now, and outlive the program.
+  // Every range's buffer must exist by now, and outlive the program. `marks`: numbers of commands,
+  // not falling, after which the device notes the time; none: it notes nothing.
   static absl::StatusOr<std::unique_ptr<Program>> Create(Device& device, const BufferTable& buffers,
-                                                         std::vector<Command> commands);
+                                                         std::vector<Command> commands,
+                                                         std::vector<size_t> marks);
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   ~Program();
@@ -30,26 +32,40 @@ class Program {
   // from that of the last recording. UNAVAILABLE if the device was lost.
   absl::Status Run(Pacer& pacer);
 
+  // Of the last run: seconds from the first mark to each; empty where nothing was noted. Commands
+  // of neighbouring marks may overlap where no barrier parts them.
+  [[nodiscard]] std::vector<double> MarkTimes() const;
+
   // Of the last recording.
   [[nodiscard]] size_t num_submissions() const { return submissions_.size(); }
   [[nodiscard]] size_t num_barriers() const { return num_barriers_; }
 
  private:
-  Program(Device& device, const BufferTable& buffers, std::vector<Command> commands)
-      : device_(&device), buffers_(&buffers), commands_(std::move(commands)) {}
+  Program(Device& device, const BufferTable& buffers, std::vector<Command> commands,
+          std::vector<size_t> marks)
+      : device_(&device),
+        buffers_(&buffers),
+        commands_(std::move(commands)),
+        marks_(std::move(marks)) {}
 
   absl::Status CreateDescriptorPool();
+  absl::Status CreateQueryPool();
   absl::Status WriteDescriptors();
   absl::Status WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorSet set);
   absl::Status Record(double work_per_submission);
   void FreeSubmissions();
   absl::StatusOr<VkCommandBuffer> BeginSubmission();
   void RecordCommand(VkCommandBuffer commands, size_t index) const;
+  // Notes the time at all marks that stand after `done` commands, from number `next`; returns the
+  // next one.
+  size_t RecordMarks(VkCommandBuffer commands, size_t done, size_t next) const;
   absl::Status SubmitAll();
 
   Device* device_;
   const BufferTable* buffers_;
   std::vector<Command> commands_;
+  std::vector<size_t> marks_;
+  UniqueQueryPool times_;
   UniqueDescriptorPool pool_;
   std::vector<VkDescriptorSet> sets_;  // by command; null for a copy. Freed with the pool.
   std::vector<VkCommandBuffer> submissions_;

@@ -19,10 +19,11 @@ constexpr uint64_t kAllocationReserveBytes = 4096;
 
 class VulkanBackend final : public Backend {
  public:
-  explicit VulkanBackend(std::shared_ptr<Workshop> workshop)
+  VulkanBackend(std::shared_ptr<Workshop> workshop, uint64_t memory_bytes)
       : workshop_(std::move(workshop)),
         info_(ToDeviceInfo(workshop_->device->physical(), workshop_->device->caps())) {
     info_.max_buffer_range_bytes = workshop_->max_weight_binding_bytes;
+    if (memory_bytes != 0) info_.memory_bytes = std::min(info_.memory_bytes, memory_bytes);
   }
 
   ~VulkanBackend() override {
@@ -114,15 +115,17 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
   CHOIR_ASSIGN_OR_RETURN(PipelineStore pipelines,
                          PipelineStore::Create(*device, options.pipeline_cache_dir));
   const DeviceCaps& caps = device->caps();
-  const Pacer pacer(caps.type);
+  const Pacer pacer(caps.type, options.work_per_submission);
   const uint64_t max_allocation = caps.max_allocation_bytes - kAllocationReserveBytes;
   Workshop workshop{device,
                     std::move(pipelines),
                     pacer,
                     LimitOr(options.max_weight_binding_bytes, caps.max_binding_bytes),
                     LimitOr(options.max_weight_allocation_bytes, max_allocation),
-                    max_allocation};
-  return std::make_unique<VulkanBackend>(std::make_shared<Workshop>(std::move(workshop)));
+                    max_allocation,
+                    options.profile};
+  return std::make_unique<VulkanBackend>(std::make_shared<Workshop>(std::move(workshop)),
+                                         options.memory_bytes);
 }
 
 std::vector<DeviceInfo> ListVulkanDevices() {

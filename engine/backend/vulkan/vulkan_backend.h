@@ -27,6 +27,14 @@ struct VulkanOptions {
   uint64_t max_weight_binding_bytes = 0;
   // Largest allocation for frozen weights; more of them lie in several. 0: what the device can.
   uint64_t max_weight_allocation_bytes = 0;
+  // Of the device that this process may use, as DeviceInfo tells the planner, which
+  // recomputes or refuses. 0: what the driver says.
+  uint64_t memory_bytes = 0;
+  // Floating-point operations of one submission. 0: as many as the device does in a frame or two,
+  // measured and adapted.
+  double work_per_submission = 0;
+  // Note when each node of a graph ends (Executable::LastRunTimes).
+  bool profile = false;
   // False: everything passes through staging buffers, as on a GPU with memory of its own, even
   // where the CPU sees the device's memory. For tests.
   bool map_device_memory = true;

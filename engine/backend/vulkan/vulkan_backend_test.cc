@@ -159,6 +159,41 @@ TEST(VulkanBackendTest, TilesAndSeveralAllocationsGiveTheSameWithinRounding) {
   for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5f * largest) << i;
 }
 
+// Submissions as short as a dispatch, and dispatches of 128 rows of W.
+TEST(VulkanBackendTest, ShortSubmissionsGiveTheSameWithinRounding) {
+  CHOIR_VULKAN_OR_SKIP(whole, (VulkanOptions{.validation = true}));
+  CHOIR_VULKAN_OR_SKIP(cut, (VulkanOptions{.validation = true, .work_per_submission = 1}));
+  const auto want = Product().Run(*whole, 1)[0];
+  const auto got = Product().Run(*cut, 1)[0];
+  float largest = 0;
+  for (const float value : want) largest = std::max(largest, std::abs(value));
+  // dx sums over 128 rows of W at a time.
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5f * largest) << i;
+}
+
+TEST(VulkanBackendTest, AMemoryBudgetIsWhatThePlannerHears) {
+  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.memory_bytes = 12345}));
+  EXPECT_EQ(backend->info().memory_bytes, 12345u);
+}
+
+TEST(VulkanBackendTest, AProfiledRunTellsATimeForEachNodeAndTheSameResult) {
+  CHOIR_VULKAN_OR_SKIP(plain, (VulkanOptions{.validation = true}));
+  CHOIR_VULKAN_OR_SKIP(profiled, (VulkanOptions{.validation = true, .profile = true}));
+  const Product product;
+  const std::vector<float> weights = Product::Weights();
+  const auto buffer = profiled->WrapWeights(BytesOf(std::span(weights)));
+  ASSERT_TRUE(buffer.ok()) << buffer.status().ToString();
+  const auto made = profiled->Compile(product.graph, {{product.w, {*buffer, 0}}}, {});
+  ASSERT_TRUE(made.ok()) << made.status().ToString();
+  EXPECT_TRUE((*made)->LastRunTimes().empty());
+  ASSERT_TRUE((*made)->Run().ok());
+  const std::vector<NodeTime> times = (*made)->LastRunTimes();
+  ASSERT_EQ(times.size(), product.graph.nodes().size());
+  for (const NodeTime& time : times) EXPECT_GE(time.seconds, 0);
+  EXPECT_GE(times[1].begin_s, times[0].begin_s);
+  EXPECT_EQ(product.Run(*profiled, 1), product.Run(*plain, 1));
+}
+
 TEST(VulkanBackendTest, WeightsInSeveralAllocationsReadBackWhole) {
   CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.max_weight_allocation_bytes = 10000}));
   std::vector<uint8_t> bytes(45678);

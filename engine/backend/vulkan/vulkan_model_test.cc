@@ -66,6 +66,7 @@ TEST(VulkanModelTest, TilesAllocationsAndStagingKeepTheGradient) {
   CHOIR_VULKAN_OR_SKIP(small, (VulkanOptions{.validation = true,
                                              .max_weight_binding_bytes = 8192,
                                              .max_weight_allocation_bytes = 65536,
+                                             .work_per_submission = 1e5,
                                              .map_device_memory = false}));
   const auto adapter = ReadGgufAdapter(data + "/reference/lora/stories260K-f32/adapter.gguf");
   ASSERT_TRUE(adapter.ok()) << adapter.status().ToString();
