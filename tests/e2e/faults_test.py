@@ -20,8 +20,8 @@ import small_federation
 NODE_POINTS = (
     "node-task-saved", "node-fetched", "node-training", "node-trained", "node-joined", "node-session-journal-begun",
     "node-session-started", "node-advertise-journalled", "node-advertised", "node-share-journalled", "node-shared",
-    "node-session-journalled", "node-masked-journalled", "node-upload-chunk", "node-uploaded", "node-sign-journalled",
-    "node-signed", "node-answer-journalled", "node-answered", "node-round-over",
+    "node-session-journalled", "node-masked-journalled", "node-departure-noted", "node-upload-chunk", "node-uploaded",
+    "node-sign-journalled", "node-signed", "node-answer-journalled", "node-answered", "node-round-over",
     # The worker alone dies, after its checkpoint; its daemon starts another.
     "worker-step:11",
 )
