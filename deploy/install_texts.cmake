@@ -1,0 +1,40 @@
+# Run by `cmake --install`: systemd units with the programs' real paths, and man pages out of --help.
+# GNUInstallDirs may give folders that are absolute already.
+function(under_prefix folder out)
+  if(IS_ABSOLUTE "${folder}")
+    set(${out} "${folder}" PARENT_SCOPE)
+  else()
+    set(${out} "${CMAKE_INSTALL_PREFIX}/${folder}" PARENT_SCOPE)
+  endif()
+endfunction()
+under_prefix("${bin}" bin)
+under_prefix("${doc}" doc)
+under_prefix("${man}" man)
+set(root "$ENV{DESTDIR}")
+
+function(install_unit name folder)
+  file(READ "${source}/deploy/${name}" text)
+  string(REPLACE "/usr/local/bin/" "${bin}/" text "${text}")
+  string(REPLACE "%h/.local/bin/" "${bin}/" text "${text}")
+  string(REPLACE "/usr/local/share/doc/choir/" "${doc}/" text "${text}")
+  file(WRITE "${root}${CMAKE_INSTALL_PREFIX}/lib/systemd/${folder}/${name}" "${text}")
+  message(STATUS "Installing: ${root}${CMAKE_INSTALL_PREFIX}/lib/systemd/${folder}/${name}")
+endfunction()
+install_unit(choir-coordinator.service system)
+install_unit(choird.service user)
+
+foreach(program IN LISTS programs)
+  execute_process(COMMAND "${root}${bin}/${program}" --help OUTPUT_VARIABLE text RESULT_VARIABLE failed)
+  if(failed)
+    message(WARNING "${program} --help failed: no man page for it")
+    continue()
+  endif()
+  # Lines that roff would take for its own: backslashes, and a dot or an apostrophe in front.
+  string(REPLACE "\\" "\\e" text "${text}")
+  string(REGEX REPLACE "(^|\n)([.'])" "\\1\\\\\\\\&\\2" text "${text}")
+  string(TOUPPER "${program}" title)
+  file(WRITE "${root}${man}/man1/${program}.1"
+    ".TH ${title} 1 \"\" \"choir ${version}\"\n.SH NAME\n${program}\n.SH DESCRIPTION\n.nf\n${text}.fi\n"
+    ".SH SEE ALSO\n${doc}\n")
+  message(STATUS "Installing: ${root}${man}/man1/${program}.1")
+endforeach()
