@@ -25,7 +25,9 @@ nlohmann::json ToJson(const NodeStatus& status) {
                                                     : nlohmann::json(nullptr)},
           {"max_epsilon", status.max_epsilon},
           {"adapter_version", status.adapter_version},
+          {"manifest_serial", status.manifest_serial},
           {"last_problem", status.last_problem},
+          {"last_reason", status.last_reason},
           {"runs_waiting_for_consent", status.runs_waiting_for_consent}};
 }
 

@@ -35,7 +35,9 @@ struct NodeStatus {
   double epsilon = 0;  // of all that left, from the ledger; infinite once something had no noise
   double max_epsilon = 0;  // the owner's budget; 0: none
   uint64_t adapter_version = 0;
+  uint64_t manifest_serial = 0;  // of the manifest that this node goes by
   std::string last_problem;
+  std::string last_reason;  // its reason code, if it has one (secure-agg/core/abort_reasons.def)
   std::vector<std::string> runs_waiting_for_consent;
 };
 

@@ -91,6 +91,13 @@ absl::Status CheckUpload(const OwnerPolicy& policy, const CheckedTask& task,
 
 }  // namespace
 
+void SetProblem(NodeStatus& board, const absl::Status& status) {
+  const std::optional<secagg::AbortReason> reason = secagg::ReasonOf(status);
+  board.last_problem = std::string(status.message());
+  board.last_reason =
+      reason.has_value() ? std::string(secagg::AbortReasonName(*reason)) : std::string();
+}
+
 RoundRunner::RoundRunner(const RoundParts& parts) : parts_(parts), work_(parts.home.Work()) {}
 
 void RoundRunner::Show(const char* state, const std::string& detail) {
@@ -447,6 +454,7 @@ absl::Status RoundRunner::Aggregate() {
     if (!may_try_again) return outcome.ended;
     spdlog::info("session_over run={} round={} reason=\"{}\"", task_.config.run_id(),
                  task_.task.round(), std::string(outcome.ended.message()));
+    parts_.board.Update([&outcome](NodeStatus& status) { SetProblem(status, outcome.ended); });
     CHOIR_RETURN_IF_ERROR(work_.DropJournal());
   }
 }

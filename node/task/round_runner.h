@@ -46,6 +46,9 @@ struct RoundParts {
   std::function<absl::Status()> allowed_now;
 };
 
+// Shows the owner what went wrong, with its reason code if it has one.
+void SetProblem(NodeStatus& board, const absl::Status& status);
+
 class RoundRunner {
  public:
   explicit RoundRunner(const RoundParts& parts);

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "proto/trust/documents.h"
 #include "proto/trust/privacy_terms.h"
+#include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/adapter_check.h"
 
 namespace choir::node {
@@ -18,6 +19,21 @@ constexpr uint64_t kMaxModelBytes = uint64_t{1} << 40;
 constexpr uint64_t kMaxAdapterBytes = uint64_t{4} << 30;
 constexpr uint32_t kMaxContextTokens = 1u << 17;
 constexpr uint32_t kMaxSteps = 1u << 20;
+
+using Reason = secagg::AbortReason;
+
+absl::Status Deny(Reason reason, std::string_view text) {
+  return secagg::Refusal(absl::StatusCode::kPermissionDenied, reason, text);
+}
+
+// A document of the coordinator's that is not signed by it is refused by a reason, too.
+template <typename Message>
+absl::StatusOr<Message> Open(const v1::SignedDocument& document, std::string_view domain,
+                             const trust::PublicKey& key) {
+  absl::StatusOr<Message> message = trust::OpenAs<Message>(document, domain, key);
+  if (message.ok() || !absl::IsPermissionDenied(message.status())) return message;
+  return Deny(Reason::kBadConfigSignature, std::string(message.status().message()));
+}
 
 absl::StatusOr<Digest> DigestField(const std::string& bytes, std::string_view what) {
   Digest digest;
@@ -35,29 +51,28 @@ absl::Status CheckAgreement(const CheckedTask& checked, const v1::Manifest& mani
   if (config.federation_id() != manifest.federation_id() ||
       task.federation_id() != manifest.federation_id() ||
       checked.version.federation_id() != manifest.federation_id()) {
-    return absl::PermissionDeniedError("the task belongs to another federation");
+    return Deny(Reason::kForeignFederation, "the task belongs to another federation");
   }
   if (!IsRunId(config.run_id())) return absl::InvalidArgumentError("the run's name is malformed");
   if (task.run_id() != config.run_id() || checked.version.run_id() != config.run_id()) {
-    return absl::PermissionDeniedError("the task's documents speak of different runs");
+    return Deny(Reason::kForeignFederation, "the task's documents speak of different runs");
   }
   if (task.run_config_digest() != AsChars(checked.run_config_digest)) {
-    return absl::PermissionDeniedError(
-        "the run's configuration is not the one that the task names");
+    return Deny(Reason::kBadConfig, "the run's configuration is not the one that the task names");
   }
   if (checked.version.adapter_digest() != task.adapter_digest() ||
       checked.version.version() != task.adapter_version()) {
-    return absl::PermissionDeniedError("the adapter version is not the one that the task names");
+    return Deny(Reason::kAdapterMismatch, "the adapter version is not the one that the task names");
   }
   const auto& allowed = manifest.base_model_digests();
   if (!allowed.empty() &&
       std::find(allowed.begin(), allowed.end(), config.base_model_digest()) == allowed.end()) {
-    return absl::PermissionDeniedError("the federation's manifest does not allow this base model");
+    return Deny(Reason::kBaseMismatch, "the federation's manifest does not allow this base model");
   }
   if (config.aggregation().min_cohort() < manifest.min_cohort()) {
-    return absl::PermissionDeniedError(
-        fmt::format("the run allows cohorts of {}, the federation's manifest wants {}",
-                    config.aggregation().min_cohort(), manifest.min_cohort()));
+    return Deny(Reason::kCohortBelowMinimum,
+                fmt::format("the run allows cohorts of {}, the federation's manifest wants {}",
+                            config.aggregation().min_cohort(), manifest.min_cohort()));
   }
   return absl::OkStatus();
 }
@@ -117,19 +132,18 @@ absl::StatusOr<CheckedTask> CheckTask(const v1::CheckInResponse::Task& offer,
   CHOIR_ASSIGN_OR_RETURN(const trust::PublicKey key,
                          trust::PublicKeyFrom(AsBytes(manifest.coordinator_key())));
   CheckedTask checked;
-  CHOIR_ASSIGN_OR_RETURN(checked.task,
-                         trust::OpenAs<v1::RoundTask>(offer.task(), trust::kTaskDomain, key));
+  CHOIR_ASSIGN_OR_RETURN(checked.task, Open<v1::RoundTask>(offer.task(), trust::kTaskDomain, key));
   CHOIR_ASSIGN_OR_RETURN(checked.config,
-                         trust::OpenAs<v1::RunConfig>(offer.run_config(), trust::kRunDomain, key));
-  CHOIR_ASSIGN_OR_RETURN(checked.version, trust::OpenAs<v1::AdapterVersion>(
-                                              offer.adapter_version(), trust::kAdapterDomain, key));
+                         Open<v1::RunConfig>(offer.run_config(), trust::kRunDomain, key));
+  CHOIR_ASSIGN_OR_RETURN(checked.version, Open<v1::AdapterVersion>(offer.adapter_version(),
+                                                                   trust::kAdapterDomain, key));
   checked.run_config_digest = trust::DocumentDigest(offer.run_config());
   CHOIR_RETURN_IF_ERROR(CheckAgreement(checked, manifest));
   CHOIR_RETURN_IF_ERROR(trust::MeetsFloor(checked.config.privacy(), manifest.privacy()));
   CHOIR_RETURN_IF_ERROR(CheckRanges(checked));
   if (absl::FromUnixSeconds(checked.task.not_after_unix_s()) < now ||
       absl::FromUnixSeconds(checked.config.not_after_unix_s()) < now) {
-    return absl::PermissionDeniedError("the task has expired");
+    return Deny(Reason::kExpired, "the task has expired");
   }
   CHOIR_ASSIGN_OR_RETURN(checked.base_model_digest,
                          DigestField(checked.config.base_model_digest(), "base model"));
