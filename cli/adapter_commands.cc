@@ -11,8 +11,11 @@
 #include "base/hex.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/failure.h"
 #include "cli/humane.h"
+#include "cli/manifest_view.h"
 #include "cli/operator_session.h"
+#include "node/task/adapter_chain.h"
 
 namespace choir::cli {
 namespace {
@@ -24,31 +27,41 @@ struct Options {
   int64_t version = -1;
 };
 
-// The versions of a run, oldest first. The bodies are shown as the coordinator signed them; nodes
-// check the chain, and `adapter pull` checks the hash of what it fetches.
+// The versions of a run, oldest first, checked as nodes check them: the operator's root certificate
+// pins the authority, which names the coordinator's key, which signed each version and result; each
+// names the one before it, from the first on.
 absl::StatusOr<std::vector<v1::AdapterVersion>> FetchVersions(const OperatorSession& session,
                                                               const std::string& run_id) {
-  std::vector<v1::AdapterVersion> versions;
+  CHOIR_ASSIGN_OR_RETURN(const v1::Manifest manifest, FetchManifest(session));
+  CHOIR_ASSIGN_OR_RETURN(const trust::PublicKey key,
+                         trust::PublicKeyFrom(AsBytes(manifest.coordinator_key())));
+  v1::ListAdapterVersionsResponse listed;
   for (;;) {
     v1::ListAdapterVersionsRequest request;
     request.set_run_id(run_id);
-    request.set_after_version(static_cast<int64_t>(versions.size()) - 1);
+    request.set_after_version(static_cast<int64_t>(listed.versions_size()) - 1);
     CHOIR_ASSIGN_OR_RETURN(const v1::ListAdapterVersionsResponse response,
                            session.Call(&v1::OperatorService::Stub::ListAdapterVersions, request));
-    if (response.versions_size() == 0) return versions;
-    for (const v1::SignedDocument& document : response.versions()) {
-      v1::AdapterVersion version;
-      if (!version.ParseFromString(document.body()) ||
-          version.adapter_digest().size() != sizeof(Digest)) {
-        return absl::DataLossError("the coordinator lists an adapter version that makes no sense");
-      }
-      versions.push_back(std::move(version));
-    }
+    if (response.versions_size() == 0) break;
+    listed.mutable_versions()->MergeFrom(response.versions());
+    listed.mutable_round_results()->MergeFrom(response.round_results());
   }
+  absl::StatusOr<node::AdapterChain> chain = node::CheckAdapterChain(listed, key);
+  const bool of_this_run = chain.ok() && !chain->versions.empty() &&
+                           chain->versions.front().run_id() == run_id &&
+                           std::ranges::all_of(chain->versions, [](const v1::AdapterVersion& v) {
+                             return v.adapter_digest().size() == sizeof(Digest);
+                           });
+  if (of_this_run) return std::move(chain->versions);
+  return WithHint(absl::DataLossError(fmt::format(
+                      "the versions of run {} that the coordinator lists do not hold together: {}",
+                      run_id, chain.ok() ? "they are of another run" : MessageOf(chain.status()))),
+                  "nothing was downloaded; its database is damaged, or somebody changed it");
 }
 
 absl::Status List(const Options& options, Environment& environment) {
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<v1::AdapterVersion> versions,
                          FetchVersions(session, options.run));
   nlohmann::json list = nlohmann::json::array();
@@ -77,7 +90,8 @@ absl::Status List(const Options& options, Environment& environment) {
 }
 
 absl::Status Pull(const Options& options, Environment& environment) {
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<v1::AdapterVersion> versions,
                          FetchVersions(session, options.run));
   const size_t index =

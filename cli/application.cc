@@ -84,7 +84,8 @@ std::string HelpOf(const CLI::App& app, const std::string& parent_path) {
   return text;
 }
 
-// Groups come into being with their first command, so that --help has the order of the table.
+// Groups come into being with their first command, so that --help has the order of the table. A
+// group may stand in another: "federation manifest".
 CLI::App* GroupApp(const std::string& name, Parser& parser) {
   if (const auto found = parser.group_apps.find(name); found != parser.group_apps.end()) {
     return found->second;
@@ -92,7 +93,10 @@ CLI::App* GroupApp(const std::string& name, Parser& parser) {
   const auto group = std::find_if(parser.groups.begin(), parser.groups.end(),
                                   [&name](const CommandGroup& g) { return g.name == name; });
   CHOIR_CHECK(group != parser.groups.end());
-  CLI::App* app = parser.app.add_subcommand(name, group->summary);
+  const size_t space = name.rfind(' ');
+  CLI::App* parent =
+      space == std::string::npos ? &parser.app : GroupApp(name.substr(0, space), parser);
+  CLI::App* app = parent->add_subcommand(name.substr(space + 1), group->summary);
   app->require_subcommand(1);
   app->set_help_flag("-h,--help", "Show this help");
   app->footer(kExitCodeHelp);
@@ -104,7 +108,7 @@ void DeclareCommand(const Command& command, Parser& parser) {
   const std::string path = command.path;
   CLI::App* parent = &parser.app;
   std::string name = path;
-  if (const size_t space = path.find(' '); space != std::string::npos) {
+  if (const size_t space = path.rfind(' '); space != std::string::npos) {
     parent = GroupApp(path.substr(0, space), parser);
     name = path.substr(space + 1);
   }

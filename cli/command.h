@@ -39,7 +39,7 @@ struct Command {
   Action (*declare)(CLI::App& app);
 };
 
-// Commands whose path begins with `name`.
+// Commands whose path begins with `name`; a group may stand in another ("federation manifest").
 struct CommandGroup {
   const char* name;
   const char* summary;

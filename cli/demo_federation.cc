@@ -131,7 +131,7 @@ absl::StatusOr<std::unique_ptr<DemoFederation>> DemoFederation::Start(
   std::unique_ptr<DemoFederation> federation(new DemoFederation());
   SystemRandom random;
   CHOIR_RETURN_IF_ERROR(Found(options.folder, environment.clock.Now(), random));
-  CHOIR_RETURN_IF_ERROR(federation->StartCoordinator(options));
+  CHOIR_RETURN_IF_ERROR(federation->StartCoordinator(options, environment));
   for (const DemoTexts& texts : options.texts) {
     if (InterruptRequested())
       return absl::CancelledError("the demo and all its programs are stopped");
@@ -150,7 +150,8 @@ absl::StatusOr<std::unique_ptr<DemoFederation>> DemoFederation::Start(
   return federation;
 }
 
-absl::Status DemoFederation::StartCoordinator(const DemoFederationOptions& options) {
+absl::Status DemoFederation::StartCoordinator(const DemoFederationOptions& options,
+                                              Environment& environment) {
   const std::string data = options.folder + "/coordinator";
   CHOIR_ASSIGN_OR_RETURN(ChildProcess process,
                          ChildProcess::Start(options.programs.coordinator,
@@ -174,7 +175,8 @@ absl::Status DemoFederation::StartCoordinator(const DemoFederationOptions& optio
   CHOIR_ASSIGN_OR_RETURN(const std::string address, ReadAddress(endpoints));
   CHOIR_ASSIGN_OR_RETURN(
       OperatorSession session,
-      OperatorSession::Open({.dir = options.folder + "/operator", .address = address}));
+      OperatorSession::Open({.dir = options.folder + "/operator", .address = address},
+                            environment));
   session_ = std::make_unique<OperatorSession>(std::move(session));
   return absl::OkStatus();
 }

@@ -78,7 +78,7 @@ class DemoFederation {
 
  private:
   DemoFederation() = default;
-  absl::Status StartCoordinator(const DemoFederationOptions& options);
+  absl::Status StartCoordinator(const DemoFederationOptions& options, Environment& environment);
   absl::Status EnrolNode(const DemoFederationOptions& options, const DemoTexts& texts,
                          Environment& environment);
 

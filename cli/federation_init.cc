@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "base/status_macros.h"
+#include "cli/authority_options.h"
 #include "cli/command.h"
 #include "cli/failure.h"
 #include "cli/operator_session.h"
@@ -18,8 +19,6 @@
 
 namespace choir::cli {
 namespace {
-
-constexpr uint64_t kMaxPassphraseBytes = 4096;
 
 struct Options {
   std::string name;
@@ -36,17 +35,6 @@ struct Options {
   double max_delta = 0;
   std::vector<std::string> models;
 };
-
-absl::StatusOr<std::string> ReadPassphrase(const std::string& path) {
-  if (path.empty()) return std::string();
-  absl::StatusOr<std::string> text = ReadFile(path, kMaxPassphraseBytes);
-  if (!text.ok()) return BadInput("passphrase file", path, text.status());
-  while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
-  if (text->empty()) {
-    return BadInput("passphrase file", path, absl::InvalidArgumentError("it is empty"));
-  }
-  return text;
-}
 
 absl::Status Run(const Options& options, Environment& environment) {
   trust::FoundingOptions founding{.name = options.name,

@@ -50,7 +50,8 @@ absl::Status Run(const Options& options, Environment& environment) {
     return UsageError(
         fmt::format("--valid {}: use a time from 1m to 168h, such as 30m", options.valid));
   }
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   v1::CreateInviteRequest request;
   request.set_valid_s(static_cast<uint32_t>(absl::ToInt64Seconds(valid)));
   CHOIR_ASSIGN_OR_RETURN(const v1::CreateInviteResponse response,

@@ -1,8 +1,5 @@
 // `choir node enrol`: this device joins a federation, with its owner's rules.
 
-#include <unistd.h>
-
-#include <array>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -32,11 +29,6 @@ struct Options {
   std::string backend = "auto";
   int threads = 0;
 };
-
-std::string HostName() {
-  std::array<char, 65> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "device";
-}
 
 // A basic string of TOML.
 std::string Quoted(const std::string& text) {
@@ -92,8 +84,7 @@ absl::Status Run(const Options& options, Environment& environment) {
   const node::NodeHome home{std::filesystem::absolute(options.home).string()};
   CHOIR_ASSIGN_OR_RETURN(
       const node::Identity identity,
-      node::Enrol(home, options.invite, options.name.empty() ? HostName() : options.name,
-                  environment.clock.Now(), random));
+      node::Enrol(home, options.invite, options.name, environment.clock.Now(), random));
   if (!std::filesystem::exists(home.Config(), error)) {
     CHOIR_RETURN_IF_ERROR(AtomicWriteFile(home.Config(), NodeToml(options), 0600));
   }
@@ -121,7 +112,7 @@ Action Declare(CLI::App& app) {
       ->type_name("DIR")
       ->capture_default_str();
   app.add_option("--name", options->name,
-                 "How the operator sees this device. Default: its host name");
+                 "How the operator sees this device. Default: node- and the start of its id");
   app.add_option("--model", options->models, "Base models that are here already; may be repeated")
       ->type_name("FILE");
   app.add_option("--consent", options->consent, "ask, allow-listed or auto: who allows a run")

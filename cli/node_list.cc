@@ -15,7 +15,8 @@ namespace choir::cli {
 namespace {
 
 absl::Status Run(const OperatorOptions& options, Environment& environment) {
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options, environment));
   CHOIR_ASSIGN_OR_RETURN(
       const v1::ListNodesResponse response,
       session.Call(&v1::OperatorService::Stub::ListNodes, v1::ListNodesRequest()));

@@ -13,6 +13,8 @@
 #include "base/status_macros.h"
 #include "cli/failure.h"
 #include "proto/rpc/credentials.h"
+#include "proto/trust/certificates.h"
+#include "proto/trust/expiry.h"
 #include "proto/trust/keys.h"
 
 namespace choir::cli {
@@ -50,6 +52,15 @@ absl::StatusOr<OperatorFile> ReadOperatorFile(const std::string& dir) {
   }
 }
 
+// A connection with a certificate that has ended fails without a word of why.
+absl::Status CheckEnd(const std::string& certificate, Environment& environment) {
+  CHOIR_ASSIGN_OR_RETURN(const trust::CertificateInfo info, trust::ParseCertificate(certificate));
+  const std::string warning =
+      trust::ExpiryWarning("the operator's certificate", info.not_after, environment.clock.Now());
+  if (!warning.empty()) environment.output.Warning(warning + ": `choir federation renew`");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string DefaultOperatorDir() {
@@ -66,7 +77,8 @@ void AddOperatorOptions(CLI::App& app, OperatorOptions& options) {
       ->type_name("HOST:PORT");
 }
 
-absl::StatusOr<OperatorSession> OperatorSession::Open(const OperatorOptions& options) {
+absl::StatusOr<OperatorSession> OperatorSession::Open(const OperatorOptions& options,
+                                                      Environment& environment) {
   CHOIR_ASSIGN_OR_RETURN(const OperatorFile file, ReadOperatorFile(options.dir));
   OperatorSession session;
   session.federation_ = file.federation;
@@ -74,6 +86,7 @@ absl::StatusOr<OperatorSession> OperatorSession::Open(const OperatorOptions& opt
   CHOIR_ASSIGN_OR_RETURN(session.root_pem_, ReadFile(options.dir + "/root.pem", kMaxSmallFile));
   CHOIR_ASSIGN_OR_RETURN(const std::string certificate,
                          ReadFile(options.dir + "/operator.pem", kMaxSmallFile));
+  CHOIR_RETURN_IF_ERROR(CheckEnd(certificate, environment));
   CHOIR_ASSIGN_OR_RETURN(const trust::SigningKey key,
                          trust::SigningKey::Load(options.dir + "/operator.key", ""));
   const rpc::TlsIdentity identity{certificate, key.ToPkcs8Pem()};

@@ -13,6 +13,7 @@
 #include "CLI/CLI.hpp"
 #include "base/sha256.h"
 #include "choir/v1/operator.grpc.pb.h"
+#include "cli/command.h"
 
 namespace choir::cli {
 
@@ -29,7 +30,9 @@ void AddOperatorOptions(CLI::App& app, OperatorOptions& options);
 class OperatorSession {
  public:
   // NOT_FOUND: no operator's credentials there (says how to get some). Does not call anybody yet.
-  static absl::StatusOr<OperatorSession> Open(const OperatorOptions& options);
+  // Warns if the operator's certificate ends soon.
+  static absl::StatusOr<OperatorSession> Open(const OperatorOptions& options,
+                                              Environment& environment);
 
   // Calls with a deadline; errors name the coordinator's address.
   template <typename Request, typename Response>

@@ -24,7 +24,8 @@ struct Options {
 };
 
 absl::Status List(const Options& options, Environment& environment) {
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   CHOIR_ASSIGN_OR_RETURN(const v1::ListRunsResponse response,
                          session.Call(&v1::OperatorService::Stub::ListRuns, v1::ListRunsRequest()));
   nlohmann::json list = nlohmann::json::array();
@@ -67,7 +68,8 @@ void Print(const v1::RunStatus& run, Output& output) {
 }
 
 absl::Status Show(const Options& options, Environment& environment) {
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   v1::GetRunRequest request;
   request.set_run_id(options.run);
   CHOIR_ASSIGN_OR_RETURN(const v1::RunStatus run,
@@ -78,12 +80,14 @@ absl::Status Show(const Options& options, Environment& environment) {
 }
 
 absl::Status Watch(const Options& options, Environment& environment) {
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   return FollowRun(session, options.run, environment);
 }
 
 absl::Status Stop(const Options& options, Environment& environment) {
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   v1::StopRunRequest request;
   request.set_run_id(options.run);
   request.set_reason(options.reason);

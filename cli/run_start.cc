@@ -41,7 +41,8 @@ absl::Status Run(const Options& options, Environment& environment) {
   if (!text.ok()) return BadInput("run file", options.file, text.status());
   absl::StatusOr<RunFile> file = ParseRunFile(*text, options.file);
   if (!file.ok()) return BadInput("run file", options.file, file.status());
-  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session, OperatorSession::Open(options.connection));
+  CHOIR_ASSIGN_OR_RETURN(const OperatorSession session,
+                         OperatorSession::Open(options.connection, environment));
   CHOIR_ASSIGN_OR_RETURN(const v1::RunStatus status, LaunchRun(session, *file, environment));
   const std::string& run_id = status.run_id();
   SayWhatItCosts(status.config(), environment.output);

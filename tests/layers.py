@@ -27,7 +27,7 @@ ALLOWED = {
     "node": BASE | {"choir/v1", "privacy", "proto", "engine", "secure-agg/core", "secure-agg/client", "node"},
     "bench": BASE | {"engine", "privacy", "secure-agg", "bench"},
     "cli": BASE | {"choir/v1", "privacy", "proto", "engine", "bench", "node/identity", "node/control",
-                                       "node/ledger", "node/task/adapter_library.h"},
+                                       "node/ledger", "node/task/adapter_chain.h", "node/task/adapter_library.h"},
 }
 # Words that may appear only in their own room.
 ONLY_IN = [

@@ -192,9 +192,13 @@ absl::StatusOr<v1::CheckInResponse> Coordinator::CheckIn(const NodeId& node,
   std::string reason;
   CHOIR_ASSIGN_OR_RETURN(std::optional<v1::CheckInResponse::Task> task,
                          GiveTask(node, request, reason));
-  if (!task.has_value()) return ComeBack(std::move(reason));
   v1::CheckInResponse response;
-  *response.mutable_task() = *std::move(task);
+  if (task.has_value()) {
+    *response.mutable_task() = *std::move(task);
+  } else {
+    CHOIR_ASSIGN_OR_RETURN(response, ComeBack(std::move(reason)));
+  }
+  response.set_manifest_serial(members_->manifest_serial());
   return response;
 }
 
@@ -419,6 +423,23 @@ absl::StatusOr<v1::ListNodesResponse> Coordinator::ListNodes() const {
     }
   }
   return response;
+}
+
+absl::Status Coordinator::PublishManifest(const v1::SignedDocument& document) {
+  CHOIR_RETURN_IF_ERROR(members_->PublishManifest(document));
+  const v1::Manifest manifest = members_->manifest();
+  spdlog::info("manifest_published serial={} revoked={}", manifest.serial(),
+               manifest.revoked_node_ids_size());
+  Turn turn(*this);
+  for (const std::string& node : manifest.revoked_node_ids()) {
+    for (const auto& [id, run] : runs_) {
+      // It stands in the manifest all the same: every call of the node is refused from now on.
+      if (const absl::Status gone = run->Expel(node); !gone.ok()) {
+        spdlog::warn("expel_failed run={} status=\"{}\"", id, gone.ToString());
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::ListAdapterVersionsResponse> Coordinator::ListVersions(

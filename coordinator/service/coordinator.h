@@ -67,6 +67,8 @@ class Coordinator {
   absl::StatusOr<v1::RunStatus> GetRun(const std::string& run_id) const;
   absl::StatusOr<v1::ListRunsResponse> ListRuns() const;
   absl::StatusOr<v1::ListNodesResponse> ListNodes() const;
+  // As OperatorService.PublishManifest says. Nodes that it revokes lose their places in rounds.
+  absl::Status PublishManifest(const v1::SignedDocument& document);
   // As many as one message holds, at least one if there is any left: the caller goes on from there.
   absl::StatusOr<v1::ListAdapterVersionsResponse> ListVersions(
       const v1::ListAdapterVersionsRequest& request) const;

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "proto/trust/certificates.h"
 #include "proto/trust/documents.h"
+#include "proto/trust/expiry.h"
 
 namespace choir::coordinator {
 namespace {
@@ -76,6 +77,23 @@ absl::StatusOr<Federation> LoadFederation(const DataFolder& folder, absl::Time n
   CHOIR_RETURN_IF_ERROR(CheckKey(folder.EnrolmentKey(), federation.manifest.enrolment_key(),
                                  federation.enrolment_key.public_key()));
   return federation;
+}
+
+std::vector<std::string> ExpiryWarnings(const Federation& federation, const v1::Manifest& manifest,
+                                        absl::Time now) {
+  std::vector<std::string> out;
+  const auto look = [&](std::string_view what, absl::Time not_after) {
+    std::string warning = trust::ExpiryWarning(what, not_after, now);
+    if (!warning.empty()) out.push_back(std::move(warning));
+  };
+  const auto tls = trust::ParseCertificate(federation.tls.certificate_chain_pem);
+  if (tls.ok()) look("the coordinator's certificate", tls->not_after);
+  const auto enrolment = trust::ParseCertificate(federation.enrolment_ca_pem);
+  if (enrolment.ok()) look("the enrolment certificate", enrolment->not_after);
+  const auto root = trust::ParseCertificate(federation.root_pem);
+  if (root.ok()) look("the federation's root certificate", root->not_after);
+  look("the manifest", absl::FromUnixSeconds(manifest.not_after_unix_s()));
+  return out;
 }
 
 }  // namespace choir::coordinator

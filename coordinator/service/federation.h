@@ -2,6 +2,7 @@
 #define CHOIR_COORDINATOR_SERVICE_FEDERATION_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -45,6 +46,10 @@ struct Federation {
 // Reads the folder and checks that its parts belong together: chain to the root, manifest signed by
 // the root's key, keys that the manifest names. The error names the file.
 absl::StatusOr<Federation> LoadFederation(const DataFolder& folder, absl::Time now);
+
+// A sentence for each certificate, and for the manifest in force, that ends within a month.
+std::vector<std::string> ExpiryWarnings(const Federation& federation, const v1::Manifest& manifest,
+                                        absl::Time now);
 
 }  // namespace choir::coordinator
 

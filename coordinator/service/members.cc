@@ -264,6 +264,11 @@ v1::SignedDocument Members::manifest_document() const {
   return manifest_document_;
 }
 
+uint64_t Members::manifest_serial() const {
+  absl::MutexLock lock(&mu_);
+  return manifest_.serial();
+}
+
 absl::Status Members::PublishManifest(const v1::SignedDocument& document) {
   CHOIR_ASSIGN_OR_RETURN(v1::Manifest manifest,
                          trust::OpenManifest(document, federation_.authority, clock_.Now()));

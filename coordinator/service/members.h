@@ -59,6 +59,7 @@ class Members {
 
   [[nodiscard]] v1::Manifest manifest() const;
   [[nodiscard]] v1::SignedDocument manifest_document() const;
+  [[nodiscard]] uint64_t manifest_serial() const;
   // As OperatorService.PublishManifest says.
   absl::Status PublishManifest(const v1::SignedDocument& document);
 

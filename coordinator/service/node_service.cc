@@ -169,6 +169,9 @@ grpc::Status NodeServiceImpl::UploadMaskedInput(grpc::ServerContext* context,
   while (reader->Read(&message)) {
     any = true;
     (*place)->Moved(coordinator_.clock().Now());
+    if (coordinator_.members().IsRevoked(*node)) {
+      return {grpc::StatusCode::PERMISSION_DENIED, "this device has been revoked"};
+    }
     absl::StatusOr<v1::UploadAck> ack = coordinator_.TakeUpload(*node, message);
     if (!ack.ok()) return rpc::ToGrpc(ack.status());
     *response = *std::move(ack);

@@ -191,8 +191,18 @@ grpc::Status OperatorServiceImpl::PublishManifest(grpc::ServerContext* context,
                                                   const v1::PublishManifestRequest* request,
                                                   v1::PublishManifestResponse* response) {
   return ForOperator(*context, response, [&]() -> absl::StatusOr<v1::PublishManifestResponse> {
-    CHOIR_RETURN_IF_ERROR(coordinator_.members().PublishManifest(request->manifest()));
+    CHOIR_RETURN_IF_ERROR(coordinator_.PublishManifest(request->manifest()));
     return v1::PublishManifestResponse();
+  });
+}
+
+grpc::Status OperatorServiceImpl::GetManifest(grpc::ServerContext* context,
+                                              const v1::GetManifestRequest* /*request*/,
+                                              v1::GetManifestResponse* response) {
+  return ForOperator(*context, response, [&]() -> absl::StatusOr<v1::GetManifestResponse> {
+    v1::GetManifestResponse out;
+    *out.mutable_manifest() = coordinator_.members().manifest_document();
+    return out;
   });
 }
 

@@ -128,23 +128,33 @@ absl::StatusOr<v1::ProgressResponse> RunActor::Report(const NodeId& node,
         Do(Progress{node, request.lease_id(), request.steps_done(), request.steps_total()}));
     return response;
   }
-  const auto it = round_.members.find(node);
-  if (it != round_.members.end() && it->second.state == MemberState::kInCohort &&
-      it->second.lease_id == request.lease_id()) {
-    const auto session = sessions_.find(it->second.cohort);
-    if (session == sessions_.end()) return response;
-    session->second->Withdraw(node);
-    CHOIR_RETURN_IF_ERROR(Save(*session->second));
-    return response;
-  }
-  Batch batch;
   // A word of ours, never the node's own text.
   const auto reason = secagg::AbortReasonFromName(request.gives_up());
-  Note(batch,
-       fmt::format("node_gave_up run={} round={} node={} reason={}", config_.run_id(), round_.round,
-                   Short(node), reason.has_value() ? secagg::AbortReasonName(*reason) : "other"));
-  CHOIR_RETURN_IF_ERROR(Do(GiveUp{node, request.lease_id()}, std::move(batch)));
+  CHOIR_RETURN_IF_ERROR(FreePlace(node, request.lease_id(), "node_gave_up",
+                                  reason.has_value() ? secagg::AbortReasonName(*reason) : "other"));
   return response;
+}
+
+absl::Status RunActor::FreePlace(const NodeId& node, const std::string& lease_id,
+                                 std::string_view event, std::string_view reason) {
+  const auto it = round_.members.find(node);
+  if (it != round_.members.end() && it->second.state == MemberState::kInCohort &&
+      it->second.lease_id == lease_id) {
+    const auto session = sessions_.find(it->second.cohort);
+    if (session == sessions_.end()) return absl::OkStatus();
+    session->second->Withdraw(node);
+    return Save(*session->second);
+  }
+  Batch batch;
+  Note(batch, fmt::format("{} run={} round={} node={} reason={}", event, config_.run_id(),
+                          round_.round, Short(node), reason));
+  return Do(GiveUp{node, lease_id}, std::move(batch));
+}
+
+absl::Status RunActor::Expel(const NodeId& node) {
+  if (!Holds(node)) return absl::OkStatus();
+  const std::string lease_id = round_.members.at(node).lease_id;
+  return FreePlace(node, lease_id, "node_expelled", "revoked");
 }
 
 absl::StatusOr<std::optional<std::string>> RunActor::Join(const NodeId& node,

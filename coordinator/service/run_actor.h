@@ -70,6 +70,8 @@ class RunActor {
   [[nodiscard]] bool Holds(const NodeId& node) const;
   [[nodiscard]] std::optional<MemberState> StateOf(const NodeId& node) const;
   void Touch(const NodeId& node);
+  // Takes a node's place away, wherever it is in the round. Fine if it has none.
+  absl::Status Expel(const NodeId& node);
   // ABORTED if the round has gone on without the node.
   absl::StatusOr<v1::ProgressResponse> Report(const NodeId& node,
                                               const v1::ProgressRequest& request);
@@ -109,6 +111,9 @@ class RunActor {
   absl::Status RestoreSessions();
   absl::Status RestoreSession(const SessionRecord& record);
 
+  // From the node that holds this lease; `event` and `reason` are for the events.
+  absl::Status FreePlace(const NodeId& node, const std::string& lease_id, std::string_view event,
+                         std::string_view reason);
   // The machine's step, its effects, and all of it durable.
   absl::Status Do(const Event& event, Batch batch = {});
   absl::Status CarryOut(const RoundState& state, const std::vector<Effect>& effects, Batch& batch,

@@ -32,6 +32,7 @@ namespace choir::coordinator {
 namespace {
 
 constexpr std::chrono::seconds kShutdownGrace(2);
+constexpr absl::Duration kWarnEvery = absl::Hours(24);
 
 // Holds a lock on a file for as long as it lives: one coordinator a folder.
 class FolderLock {
@@ -101,10 +102,19 @@ struct Server::State {
   std::string enrol_address;
   std::unique_ptr<Driver> driver;
 
-  // Of streams that nobody reads or feeds any more.
-  void CancelStalled() const {
+  absl::Time next_warning = absl::InfinitePast();
+
+  // After each tick, from its thread.
+  void LookAfter() {
     node_service->CancelStalled();
     operator_service->CancelStalled();
+    const absl::Time now = coordinator->clock().Now();
+    if (now < next_warning) return;
+    next_warning = now + kWarnEvery;
+    for (const std::string& warning :
+         ExpiryWarnings(federation, coordinator->members().manifest(), now)) {
+      spdlog::warn("expiry text=\"{}; `choir federation renew` renews it\"", warning);
+    }
   }
 
   absl::Status Listen(const ServerOptions& options) {
@@ -189,7 +199,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
   CHOIR_RETURN_IF_ERROR(state.Listen(options));
   CHOIR_RETURN_IF_ERROR(state.WriteEndpoints(folder));
-  state.driver = std::make_unique<Driver>(*state.coordinator, [&state] { state.CancelStalled(); });
+  state.driver = std::make_unique<Driver>(*state.coordinator, [&state] { state.LookAfter(); });
   spdlog::info("coordinator_started address={} enrolment={}", state.address, state.enrol_address);
   return server;
 }

@@ -106,6 +106,8 @@ class OperatorServiceImpl final : public v1::OperatorService::Service {
   grpc::Status PublishManifest(grpc::ServerContext* context,
                                const v1::PublishManifestRequest* request,
                                v1::PublishManifestResponse* response) override;
+  grpc::Status GetManifest(grpc::ServerContext* context, const v1::GetManifestRequest* request,
+                           v1::GetManifestResponse* response) override;
   grpc::Status ListAdapterVersions(grpc::ServerContext* context,
                                    const v1::ListAdapterVersionsRequest* request,
                                    v1::ListAdapterVersionsResponse* response) override;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 #include "choir/v1/enrolment.grpc.pb.h"
 #include "proto/trust/certificates.h"
@@ -22,6 +23,11 @@ absl::StatusOr<trust::SigningKey> LoadOrMakeKey(const NodeHome& home, RandomSour
   trust::SigningKey made = trust::SigningKey::Generate(random);
   CHOIR_RETURN_IF_ERROR(made.Save(home.DeviceKey(), "", random));
   return made;
+}
+
+// Tells nodes apart, and nothing about their owners.
+std::string NeutralName(const trust::PublicKey& key) {
+  return "node-" + HexEncode(trust::IdOf(key)).substr(0, 8);
 }
 
 absl::StatusOr<v1::EnrolResponse> CallEnrol(const v1::Invite& invite, const std::string& root_pem,
@@ -70,7 +76,8 @@ absl::StatusOr<Identity> Enrol(const NodeHome& home, std::string_view invite_tex
   request.set_device_key(std::string(AsChars(key.public_key())));
   const std::string proof_of = invite.federation_id() + invite.token();
   request.set_proof(std::string(AsChars(key.Sign(trust::kEnrolDomain, AsBytes(proof_of)))));
-  request.set_display_name(std::string(display_name));
+  request.set_display_name(display_name.empty() ? NeutralName(key.public_key())
+                                                : std::string(display_name));
   CHOIR_ASSIGN_OR_RETURN(const v1::EnrolResponse response, CallEnrol(invite, root_pem, request));
 
   v1::Membership membership;

@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <string_view>
+#include <system_error>
 
+#include "absl/time/clock.h"
 #include <fmt/format.h>
 
 #include "base/file.h"
@@ -13,6 +16,10 @@
 
 namespace choir::node {
 namespace {
+
+constexpr std::string_view kSuffix = ".partial";
+constexpr size_t kDigits = 16;  // of the hash: nobody has two blobs that agree in 64 bits
+constexpr absl::Duration kForgottenAfter = absl::Hours(14 * 24);
 
 // What this device cannot do (a full disk, say) does not pass by asking the coordinator again.
 absl::Status Ours(const absl::Status& status) {
@@ -58,12 +65,34 @@ class PartialFile {
   int fd_;
 };
 
+std::string PartialPath(const std::string& path, const Digest& digest) {
+  return fmt::format("{}.{}{}", path, DigestToHex(digest).substr(0, kDigits), kSuffix);
+}
+
+// What is left of downloads that will not go on.
+void RemoveStale(const std::string& path, const std::string& keep) {
+  const std::filesystem::path wanted(path);
+  const std::string prefix = wanted.filename().string() + ".";
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(wanted.parent_path(), error), end;
+       !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.ends_with(kSuffix) || it->path() == std::filesystem::path(keep)) continue;
+    struct stat info {};
+    const bool of_this_path = name.starts_with(prefix);
+    const bool old = ::stat(it->path().c_str(), &info) == 0 &&
+                     absl::Now() - absl::FromTimeT(info.st_mtime) > kForgottenAfter;
+    if (of_this_path || old) ::unlink(it->path().c_str());
+  }
+}
+
 }  // namespace
 
 absl::Status FetchBlobToFile(CoordinatorClient& client, const Digest& digest, uint64_t size_bytes,
                              const std::string& path,
                              absl::FunctionRef<void(uint64_t, uint64_t)> progress) {
-  const std::string partial_path = path + ".partial";
+  const std::string partial_path = PartialPath(path, digest);
+  RemoveStale(path, partial_path);
   const PartialFile partial(partial_path);
   CHOIR_ASSIGN_OR_RETURN(uint64_t offset, partial.Size());
   if (offset > size_bytes) offset = 0;

@@ -14,10 +14,12 @@
 
 namespace choir::node {
 
-// Afterwards `path` holds exactly the blob. A partial download stays beside it (".partial") and
-// goes on from its end. `progress(done, total)` after each chunk. DATA_LOSS: the whole has another
-// hash (the partial file is removed); RESOURCE_EXHAUSTED: more bytes than `size_bytes`, or no
-// space; else the call's error, after which another try resumes.
+// Afterwards `path` holds exactly the blob. A partial download stays beside it, named by the blob
+// too (".<hash>.partial"), and goes on from its end; those of other blobs for the same path, and
+// any in the folder that nobody has gone on with for two weeks, are removed. `progress(done,
+// total)` after each chunk. DATA_LOSS: the whole has another hash (the partial file is removed);
+// RESOURCE_EXHAUSTED: more bytes than `size_bytes`, or no space; else the call's error, after which
+// another try resumes.
 absl::Status FetchBlobToFile(CoordinatorClient& client, const Digest& digest, uint64_t size_bytes,
                              const std::string& path,
                              absl::FunctionRef<void(uint64_t, uint64_t)> progress);

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -57,6 +58,7 @@ NodeDaemon::NodeDaemon(Parts parts)
     status.federation = parts_.identity.federation_name();
     status.node_id_hex = HexEncode(AsBytes(parts_.identity.node_id()));
     status.coordinator = parts_.identity.coordinator_address();
+    status.manifest_serial = parts_.identity.manifest().serial();
   });
 }
 
@@ -114,7 +116,7 @@ void NodeDaemon::Note(const absl::Status& status) {
   }
   const absl::StatusOr<Ledger> ledger = Ledger::Open(parts_.home.Ledger());
   parts_.board.Update([&](NodeStatus& board) {
-    if (!status.ok()) board.last_problem = std::string(status.message());
+    if (!status.ok()) SetProblem(board, status);
     if (ledger.ok()) ShowLedger(*ledger, parts_.policy, board);
     board.state = "idle";
     board.detail.clear();
@@ -131,6 +133,9 @@ void NodeDaemon::KeepUpToDate(const std::string& run_id) {
   const absl::StatusOr<AdapterChain> chain = library.Sync(*client_, run_id);
   if (!chain.ok()) {
     spdlog::warn("adapter_sync run={} problem=\"{}\"", run_id, chain.status().ToString());
+    if (secagg::ReasonOf(chain.status()).has_value()) {
+      parts_.board.Update([&](NodeStatus& status) { SetProblem(status, chain.status()); });
+    }
     return;
   }
   if (chain->versions.empty()) return;
@@ -145,6 +150,8 @@ void NodeDaemon::RenewIfDue() {
   const absl::StatusOr<v1::SignedDocument> manifest = client_->GetManifest();
   absl::Status taken = manifest.status();
   if (manifest.ok()) taken = parts_.identity.Update(parts_.home, &*manifest, nullptr, now);
+  parts_.board.Update(
+      [this](NodeStatus& board) { board.manifest_serial = parts_.identity.manifest().serial(); });
   const bool certificate_is_due = parts_.identity.certificate_not_after() - now < kRenewBefore;
   if (taken.ok() && !certificate_is_due) return;
   // A manifest may name another enrolment key: then it comes with a certificate of that key, or not
@@ -182,8 +189,11 @@ absl::Status NodeDaemon::Work(const v1::CheckInResponse::Task& offer) {
   if (task.ParseFromString(offer.task().body())) KeepUpToDate(task.run_id());
   if (status.ok() || absl::IsAborted(status)) return absl::OkStatus();
   // The same work would be offered at once, and fail again: Loop() waits longer each time.
-  return absl::FailedPreconditionError(
+  absl::Status failed = absl::FailedPreconditionError(
       fmt::format("the round failed on this node: {}", std::string(status.message())));
+  status.ForEachPayload(
+      [&failed](auto type, const absl::Cord& value) { failed.SetPayload(type, value); });
+  return failed;
 }
 
 // Frees the place that was kept for this node, so that a round need not wait for its owner.
@@ -202,6 +212,11 @@ void NodeDaemon::Decline(const CheckedTask& checked, const absl::Status& why) {
 
 absl::Status NodeDaemon::CheckIn() {
   CHOIR_ASSIGN_OR_RETURN(const v1::CheckInResponse answer, AskForTask());
+  if (answer.manifest_serial() > parts_.identity.manifest().serial()) {
+    // What the task is checked against must be the newest.
+    next_upkeep_ = absl::InfinitePast();
+    RenewIfDue();
+  }
   if (!answer.has_task()) {
     parts_.board.Update([&answer](NodeStatus& status) {
       status.state = "idle";
@@ -265,11 +280,11 @@ absl::Status NodeDaemon::Loop() {
       continue;
     }
     if (parts_.board.stop_requested()) break;
-    spdlog::warn("check_in_failed text=\"{}\" retry_in_ms={}", status.ToString(),
+    spdlog::warn("check_in_failed text=\"{}\" retry_in_ms={}", std::string(status.message()),
                  absl::ToInt64Milliseconds(pause));
     parts_.board.Update([&status](NodeStatus& board) {
       board.state = "idle";
-      board.last_problem = std::string(status.message());
+      SetProblem(board, status);
     });
     Sleep(pause);
     pause = std::min(2 * pause, kLastRetry);

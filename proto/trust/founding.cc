@@ -18,6 +18,8 @@ namespace {
 constexpr uint32_t kCohortFloor = 3;
 // Clocks differ a little between devices.
 constexpr absl::Duration kBackdate = absl::Hours(1);
+// Nodes pin the root, so it must outlive everything that is renewed under it.
+constexpr absl::Duration kRootLife = absl::Hours(24 * 365 * 20);
 
 absl::Status CheckOptions(const FoundingOptions& options) {
   const std::string& name = options.name;
@@ -121,8 +123,8 @@ absl::Status FoundFederation(const FoundingOptions& options, absl::Time now, Ran
                     .coordinator = SigningKey::Generate(random),
                     .enrolment = SigningKey::Generate(random),
                     .root_pem = {}};
-  CHOIR_ASSIGN_OR_RETURN(founding.root_pem,
-                         IssueRoot(founding.authority, options.name, founding.validity, random));
+  CHOIR_ASSIGN_OR_RETURN(founding.root_pem, IssueRoot(founding.authority, options.name,
+                                                      {now - kBackdate, now + kRootLife}, random));
   const std::string manifest = MakeManifest(founding).SerializeAsString();
   CHOIR_RETURN_IF_ERROR(WriteCoordinator(founding, manifest));
   CHOIR_RETURN_IF_ERROR(WriteOperator(founding));
