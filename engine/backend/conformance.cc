@@ -106,11 +106,19 @@ absl::Status CheckGradients(Backend& backend, const OpSchema& op, const OpExampl
   return absl::OkStatus();
 }
 
+bool IsWanted(const OpExample& example, const ConformanceOptions& options) {
+  if (options.only_format == nullptr) return true;
+  return std::any_of(example.inputs.begin(), example.inputs.end(), [&](const TensorDesc& desc) {
+    return desc.dtype == DType::kWeight && desc.format == options.only_format;
+  });
+}
+
 }  // namespace
 
 void RunOpConformance(Backend& backend, const ConformanceOptions& options) {
   for (const OpSchema* op : AllOps()) {
     for (const OpExample& example : op->examples()) {
+      if (!IsWanted(example, options)) continue;
       SCOPED_TRACE(std::string(op->name) + " / " + example.name);
       for (const bool persistent : {false, true}) {
         const absl::Status values = CheckValues(backend, *op, example, persistent, options);

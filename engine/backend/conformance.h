@@ -17,6 +17,8 @@ struct ConformanceOptions {
   // position 500 loses 500 * 2^-24 = 3e-5 of a turn in the angle; sums of a thousand products lose
   // about as much. bf16 products (2^-9 each) need about 2e-2.
   double tolerance = 1e-4;
+  // Not null: only cases with a weight in this format.
+  const WeightFormat* only_format = nullptr;
 };
 
 void RunOpConformance(Backend& backend, const ConformanceOptions& options);

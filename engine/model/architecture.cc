@@ -8,8 +8,9 @@ namespace choir::engine {
 namespace {
 
 constexpr const Architecture* kArchitectures[] = {
-    &kBitnetArchitecture, &kBitnet158Architecture, &kGemma3Architecture,
-    &kLlamaArchitecture,  &kQwen2Architecture,     &kQwen3Architecture,
+#define CHOIR_ARCHITECTURE(Name, file) &k##Name##Architecture,
+#include "engine/model/architectures.def"
+#undef CHOIR_ARCHITECTURE
 };
 
 }  // namespace

@@ -1,8 +1,8 @@
 #ifndef CHOIR_ENGINE_MODEL_ARCHITECTURE_H_
 #define CHOIR_ENGINE_MODEL_ARCHITECTURE_H_
 
-// One family of models. A new one is one file that defines an Architecture, and one line in the
-// table of architecture.cc.
+// One family of models. A new one is one file that defines an Architecture, and one line in
+// architectures.def.
 
 #include <cstdint>
 #include <span>

@@ -7,12 +7,9 @@
 
 namespace choir::engine {
 
-extern const Architecture kBitnetArchitecture;
-extern const Architecture kBitnet158Architecture;
-extern const Architecture kGemma3Architecture;
-extern const Architecture kLlamaArchitecture;
-extern const Architecture kQwen2Architecture;
-extern const Architecture kQwen3Architecture;
+#define CHOIR_ARCHITECTURE(Name, file) extern const Architecture k##Name##Architecture;
+#include "engine/model/architectures.def"
+#undef CHOIR_ARCHITECTURE
 
 }  // namespace choir::engine
 

@@ -1,9 +1,20 @@
-# choir_shaders(<target> FORMATS ... PLAIN ... PER_FORMAT ...)
-# Compiles shaders/<name>.comp with glslc, those PER_FORMAT once a weight format (its folder of
-# shaders/quant on the include path), and writes <target>.cc with AllShaders() (shader_table.h).
+# Shaders that there are once, and once for each weight format.
+set(CHOIR_PLAIN_SHADERS
+  add adamw add_row add_total attention attention_delta attention_dkv attention_dq dropout embed_grad
+  gather_rows glu glu_backward kv_append loss_gradient loss_lse matmul_tn scale soft_cap square_sum)
+set(CHOIR_FORMAT_SHADERS embed matmul_nn matmul_nt matvec rms_norm rms_norm_backward rope)
+
+# choir_shaders(<target> [SOURCE_DIR dir] [QUANT_DIR dir] FORMATS ... PLAIN ... PER_FORMAT ...)
+# Compiles <SOURCE_DIR>/<name>.comp (default: shaders here) with glslc, those PER_FORMAT once a weight
+# format (its folder of <QUANT_DIR>, else of <SOURCE_DIR>/quant, on the include path), and writes
+# <target>.cc with AllShaders() (shader_table.h).
 function(choir_shaders target)
-  cmake_parse_arguments(S "" "" "FORMATS;PLAIN;PER_FORMAT" ${ARGN})
+  cmake_parse_arguments(S "" "SOURCE_DIR;QUANT_DIR" "FORMATS;PLAIN;PER_FORMAT" ${ARGN})
   set(source_dir ${CMAKE_CURRENT_SOURCE_DIR}/shaders)
+  if(S_SOURCE_DIR)
+    set(source_dir ${S_SOURCE_DIR})
+  endif()
+  set(quant_dirs ${S_QUANT_DIR} ${source_dir}/quant)
   set(binary_dir ${CMAKE_CURRENT_BINARY_DIR}/shaders)
   file(MAKE_DIRECTORY ${binary_dir})
   set(variants "")
@@ -28,7 +39,9 @@ function(choir_shaders target)
     set(output ${binary_dir}/${full_name}.inc)
     set(quant_include "")
     if(format)
-      set(quant_include -I ${source_dir}/quant/${format})
+      foreach(dir ${quant_dirs})
+        list(APPEND quant_include -I ${dir}/${format})
+      endforeach()
     endif()
     add_custom_command(OUTPUT ${output}
       COMMAND Vulkan::glslc -O --target-env=vulkan1.1 -mfmt=num -I ${source_dir} ${quant_include}
