@@ -266,6 +266,85 @@ TEST_F(ChoirBinaryTest, PlanSaysMemoryStepsAndUpload) {
 }
 
 // What each bad input must say and give.
+TEST_F(ChoirBinaryTest, DataCheckTellsWhatIsThereAndWhatIsNot) {
+  WriteText("a.jsonl",
+            "{\"text\": \"Once upon a time\"}\nnot json\n{\"text\": \"Once  upon a time\"}\n"
+            "{\"prompt\": \"Why?\", \"completion\": \" Because.\"}\n"
+            "{\"text\": \"Once upon a time\"}\n");
+  WriteText("b.txt", "A longer text that is one example.");
+  const Outcome run =
+      Choir({"data", "check", temp_.path(), "--model", model_, "--ctx", "16", "--json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const nlohmann::json report = nlohmann::json::parse(run.out);
+  EXPECT_EQ(report["examples"], 5);
+  EXPECT_EQ(report["texts"], 4);
+  EXPECT_EQ(report["prompt_completions"], 1);
+  EXPECT_EQ(report["exact_duplicates"], 1);
+  EXPECT_EQ(report["loose_duplicates"], 2);
+  EXPECT_EQ(report["unusable_lines"], 1);
+  EXPECT_EQ(report["problems"][0]["line"], 2);
+  EXPECT_EQ(report["bytes"]["max"], 34);
+  EXPECT_GT(report["tokens"]["total"], 20);
+  EXPECT_GT(report["packing"]["useful_tokens"], 0.5);
+  const Outcome text = Choir({"data", "check", temp_.path()});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("a.jsonl:2: "));
+  std::filesystem::create_directories(Path("empty"));
+  WriteText("empty/c.jsonl", "\n");
+  EXPECT_EQ(Choir({"data", "check", Path("empty")}).exit_code, 3);
+  EXPECT_EQ(Choir({"data", "check", Path("nowhere")}).exit_code, 3);
+}
+
+// Losses of the first and the last step.
+std::pair<double, double> LossesOf(const std::string& log) {
+  std::istringstream lines(log);
+  std::vector<double> losses;
+  for (std::string line; std::getline(lines, line);) {
+    losses.push_back(nlohmann::json::parse(line)["loss"]);
+  }
+  return losses.empty() ? std::pair(0.0, 0.0) : std::pair(losses.front(), losses.back());
+}
+
+TEST_F(ChoirBinaryTest, ConversationsTrainOnWhatTheAssistantSays) {
+  WriteText("chat.jsonl",
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"Tell me a story of a cat.\"}, "
+            "{\"role\": \"assistant\", \"content\": \"The cat sat on the mat.\"}]}\n");
+  const auto train = [this](const std::string& train_on, const std::string& log) {
+    return Choir({"train",
+                  "--model",
+                  model_,
+                  "--data",
+                  Path("chat.jsonl"),
+                  "--chat-template",
+                  "plain",
+                  "--train-on",
+                  train_on,
+                  "--steps",
+                  "30",
+                  "--lr",
+                  "0.01",
+                  "--ctx",
+                  "128",
+                  "--output",
+                  Path("chat.gguf"),
+                  "--log-jsonl",
+                  Path(log),
+                  "--json",
+                  "--quiet"});
+  };
+  const Outcome all = train("all", "all.jsonl");
+  ASSERT_EQ(all.exit_code, 0) << all.err;
+  const Outcome completion = train("completion", "completion.jsonl");
+  ASSERT_EQ(completion.exit_code, 0) << completion.err;
+  // What is learned is another part of the same tokens.
+  EXPECT_EQ(nlohmann::json::parse(completion.out)["tokens"],
+            nlohmann::json::parse(all.out)["tokens"]);
+  const auto [first, last] = LossesOf(Contents(Path("completion.jsonl")));
+  EXPECT_GT(std::abs(first - LossesOf(Contents(Path("all.jsonl"))).first), 0.01);
+  EXPECT_GT(first, 1.0);
+  EXPECT_LT(last, 0.3 * first);
+}
+
 struct BadInputCase {
   const char* name;
   std::vector<std::string> arguments;  // MODEL, DATA, TMP stand for paths

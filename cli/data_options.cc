@@ -1,6 +1,7 @@
 #include "cli/data_options.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,6 +23,8 @@ constexpr const char* kFormatHint =
 
 engine::DatasetOptions DatasetOptionsOf(const DataOptions& options) {
   return {.skip_bad_lines = options.skip_bad_lines,
+          .max_bytes = engine::kMaxStreamedBytes,
+          .max_examples = std::numeric_limits<uint32_t>::max() - uint64_t{1},
           .deduplicate = options.deduplicate,
           .take = options.take};
 }
@@ -107,10 +110,6 @@ absl::StatusOr<engine::TrainingData> LoadData(const std::string& what, const std
                                               const engine::Model& model,
                                               const DataOptions& options, DataUse use,
                                               uint64_t seed, Output& output) {
-  engine::DatasetReport report;
-  const auto examples = engine::ReadExamples(path, DatasetOptionsOf(options), &report);
-  if (!examples.ok()) return BadInput(what, path, examples.status(), kFormatHint);
-  ReportLeftOut(report, output);
   engine::TrainingDataOptions data_options;
   CHOIR_ASSIGN_OR_RETURN(data_options.packing, engine::ParsePacking(options.packing));
   CHOIR_ASSIGN_OR_RETURN(data_options.train_on, engine::ParseTrainOn(options.train_on));
@@ -121,8 +120,11 @@ absl::StatusOr<engine::TrainingData> LoadData(const std::string& what, const std
   data_options.seed = seed;
   data_options.chat_formatter =
       engine::MakeChatFormatter(model.file(), model.tokenizer(), options.chat_template);
-  auto data = engine::PrepareTrainingData(*examples, model.tokenizer(), data_options);
-  if (!data.ok()) return BadInput(what, path, data.status());
+  engine::DatasetReport report;
+  auto data = engine::ReadTrainingData(path, DatasetOptionsOf(options), model.tokenizer(),
+                                       data_options, &report);
+  if (!data.ok()) return BadInput(what, path, data.status(), kFormatHint);
+  ReportLeftOut(report, output);
   if (data_options.context_tokens > model.spec().context_length) {
     output.Warning(fmt::format("--ctx {} is more than the {} tokens the model was made for",
                                data_options.context_tokens, model.spec().context_length));
@@ -138,8 +140,11 @@ absl::Status ReadDigests(const std::string& what, const std::string& path,
     visit(digest.loose);
     return true;
   };
-  const auto examples = engine::ReadExamples(path, reading);
-  return examples.ok() ? absl::OkStatus() : BadInput(what, path, examples.status(), kFormatHint);
+  const auto ignore = [](const engine::Example&, const engine::ExampleOrigin&) {
+    return absl::OkStatus();
+  };
+  const absl::Status status = engine::VisitExamples(path, reading, ignore);
+  return status.ok() ? status : BadInput(what, path, status, kFormatHint);
 }
 
 }  // namespace choir::cli

@@ -34,7 +34,7 @@ absl::StatusOr<Evaluation> Evaluator::Evaluate(Packer packer, const Progress& pr
   MicroBatch batch;
   const uint64_t total = packer.MicroBatchesInEpoch();
   for (uint64_t done = 1; done <= total; ++done) {
-    packer.Next(batch);
+    CHOIR_RETURN_IF_ERROR(packer.Next(batch));
     CHOIR_RETURN_IF_ERROR(model_->CheckTokens(batch.token_ids));
     CHOIR_RETURN_IF_ERROR(model_->CheckTokens(batch.targets));
     CHOIR_RETURN_IF_ERROR(WriteMicroBatch(*program_, graph_.inputs, batch, 1.0f));

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "engine/train/line_reader.h"
 
 namespace choir::engine {
 namespace {
@@ -20,50 +21,58 @@ bool IsBlank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
-// Collects examples over files, within the limits of all of them together.
+// Goes through the examples of files, within the limits of all of them together.
 class ExampleReader {
  public:
-  explicit ExampleReader(const DatasetOptions& options) : options_(options) {}
+  ExampleReader(const DatasetOptions& options, const ExampleVisitor& visit)
+      : options_(options), visit_(visit) {}
 
   absl::Status ReadFileOf(const std::string& path) {
-    CHOIR_ASSIGN_OR_RETURN(const std::string bytes,
-                           ReadFile(path, options_.max_bytes - bytes_read_));
-    bytes_read_ += bytes.size();
     ++report_.files;
-    std::string_view text = bytes;
-    if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // byte order mark
-    if (path.ends_with(".jsonl")) return ReadLines(path, text);
+    if (path.ends_with(".jsonl")) return ReadLines(path);
+    const uint64_t limit = std::min(options_.max_bytes - report_.bytes, options_.max_text_bytes);
+    CHOIR_ASSIGN_OR_RETURN(std::string text, ReadFile(path, limit));
+    report_.bytes += text.size();
+    const ExampleOrigin origin{.file = path, .line = 0, .bytes = text.size()};
+    if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // byte order mark
     if (IsBlank(text)) return Bad(path, 0, "the file is empty");
-    return Add(Example{.text = std::string(text)});
+    return Add(Example{.text = std::move(text)}, origin);
   }
 
-  std::vector<Example> examples_;
   DatasetReport report_;
 
  private:
-  absl::Status ReadLines(const std::string& path, std::string_view text) {
-    for (uint64_t number = 1; !text.empty(); ++number) {
-      const size_t end = text.find('\n');
-      const std::string_view line = text.substr(0, end);
-      text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-      if (IsBlank(line)) continue;
-      CHOIR_RETURN_IF_ERROR(ReadLine(path, number, line));
+  absl::Status ReadLines(const std::string& path) {
+    CHOIR_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(path, options_.max_line_bytes));
+    LineReader::Line line;
+    for (;;) {
+      CHOIR_ASSIGN_OR_RETURN(const bool more, reader.Next(line));
+      if (!more) return absl::OkStatus();
+      if (line.bytes > options_.max_bytes - report_.bytes) {
+        return absl::ResourceExhaustedError(
+            fmt::format("the data has more than {} bytes (up to {}:{})", options_.max_bytes, path,
+                        line.number));
+      }
+      report_.bytes += line.bytes;
+      CHOIR_RETURN_IF_ERROR(ReadLine(path, line));
     }
-    return absl::OkStatus();
   }
 
-  absl::Status ReadLine(const std::string& path, uint64_t number, std::string_view line) {
-    if (line.size() > options_.max_line_bytes) {
-      return Bad(path, number,
-                 fmt::format("the line has {} bytes; at most {} are read", line.size(),
+  absl::Status ReadLine(const std::string& path, const LineReader::Line& line) {
+    if (line.too_long) {
+      return Bad(path, line.number,
+                 fmt::format("the line has {} bytes; at most {} are read", line.bytes,
                              options_.max_line_bytes));
     }
-    absl::StatusOr<Example> example = ParseExample(line);
-    if (!example.ok()) return Bad(path, number, std::string(example.status().message()));
-    return Add(*std::move(example));
+    if (IsBlank(line.text)) return absl::OkStatus();
+    absl::StatusOr<Example> example = ParseExample(line.text);
+    if (!example.ok()) {
+      return Bad(path, line.number, std::string(example.status().message()));
+    }
+    return Add(*std::move(example), {.file = path, .line = line.number, .bytes = line.bytes});
   }
 
-  absl::Status Add(Example example) {
+  absl::Status Add(Example example, const ExampleOrigin& origin) {
     if (options_.take || options_.deduplicate) {
       const ExampleDigest digest = DigestOf(example);
       if (options_.take && !options_.take(digest)) {
@@ -75,13 +84,12 @@ class ExampleReader {
         return absl::OkStatus();
       }
     }
-    if (examples_.size() >= options_.max_examples) {
+    if (report_.examples >= options_.max_examples) {
       return absl::ResourceExhaustedError(
           fmt::format("the data has more than {} examples", options_.max_examples));
     }
-    examples_.push_back(std::move(example));
     ++report_.examples;
-    return absl::OkStatus();
+    return visit_(std::move(example), origin);
   }
 
   absl::Status Bad(const std::string& path, uint64_t line, const std::string& reason) {
@@ -97,7 +105,7 @@ class ExampleReader {
   }
 
   const DatasetOptions& options_;
-  uint64_t bytes_read_ = 0;
+  const ExampleVisitor& visit_;
   absl::flat_hash_set<Digest> seen_;  // exact digests, for deduplicate
 };
 
@@ -143,21 +151,32 @@ absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Example>> ReadExamples(const std::string& path,
-                                                  const DatasetOptions& options,
-                                                  DatasetReport* report) {
+absl::Status VisitExamples(const std::string& path, const DatasetOptions& options,
+                           const ExampleVisitor& visit, DatasetReport* report) {
   CHOIR_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOf(path));
-  ExampleReader reader(options);
+  ExampleReader reader(options, visit);
   absl::Status status;
   for (size_t i = 0; i < files.size() && status.ok(); ++i) status = reader.ReadFileOf(files[i]);
   if (report != nullptr) *report = reader.report_;
   if (!status.ok()) return status;
-  if (reader.examples_.empty()) {
+  if (reader.report_.examples == 0) {
     return absl::InvalidArgumentError(
         fmt::format("{}: no training example in {} files ({} bad lines)", path, files.size(),
                     reader.report_.bad_lines));
   }
-  return std::move(reader.examples_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Example>> ReadExamples(const std::string& path,
+                                                  const DatasetOptions& options,
+                                                  DatasetReport* report) {
+  std::vector<Example> examples;
+  const auto keep = [&examples](Example example, const ExampleOrigin& /*origin*/) {
+    examples.push_back(std::move(example));
+    return absl::OkStatus();
+  };
+  CHOIR_RETURN_IF_ERROR(VisitExamples(path, options, keep, report));
+  return examples;
 }
 
 }  // namespace choir::engine

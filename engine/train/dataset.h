@@ -17,10 +17,15 @@
 
 namespace choir::engine {
 
+// What is read in one go has a limit below that of what is streamed.
+inline constexpr uint64_t kMaxBytesInMemory = uint64_t{1} << 30;
+inline constexpr uint64_t kMaxStreamedBytes = uint64_t{1} << 42;
+
 struct DatasetOptions {
   // True: leave out lines that cannot be read and report them. False: the first one is an error.
   bool skip_bad_lines = false;
-  uint64_t max_bytes = uint64_t{1} << 30;  // of all files together: they are read into memory
+  uint64_t max_bytes = kMaxBytesInMemory;       // of all files together
+  uint64_t max_text_bytes = kMaxBytesInMemory;  // of a text or Markdown file: it is one example
   uint64_t max_line_bytes = uint64_t{16} << 20;
   uint64_t max_examples = uint64_t{10} << 20;
   // True: an example that says exactly what an earlier one said is left out (by SHA-256).
@@ -38,6 +43,7 @@ struct BadLine {
 
 struct DatasetReport {
   uint64_t files = 0;
+  uint64_t bytes = 0;  // read, without line breaks
   uint64_t examples = 0;
   uint64_t duplicates = 0;  // left out by DatasetOptions::deduplicate
   uint64_t not_taken = 0;   // left out by DatasetOptions::take
@@ -45,9 +51,23 @@ struct DatasetReport {
   std::vector<BadLine> first_bad_lines;  // at most 100
 };
 
+// Where an example was read.
+struct ExampleOrigin {
+  const std::string& file;
+  uint64_t line = 0;   // from 1; 0 for a whole file
+  uint64_t bytes = 0;  // of the line or the file
+};
+using ExampleVisitor = std::function<absl::Status(Example example, const ExampleOrigin& origin)>;
+
 // Reads a file (*.jsonl a record a line; *.txt, *.md one example) or a folder of such files, all
-// its levels, in the order of their paths. INVALID_ARGUMENT: a bad line ("FILE:LINE: reason"), no
-// example at all. RESOURCE_EXHAUSTED: a limit. NOT_FOUND: no such path.
+// its levels, in the order of their paths, and tells `visit` each example: one line is in memory at
+// a time, so that JSONL may be larger than memory. INVALID_ARGUMENT: a bad line ("FILE:LINE:
+// reason"), no example at all. RESOURCE_EXHAUSTED: a limit. NOT_FOUND: no such path. Errors of
+// `visit`. `report` is filled in any case.
+absl::Status VisitExamples(const std::string& path, const DatasetOptions& options,
+                           const ExampleVisitor& visit, DatasetReport* report = nullptr);
+
+// The same, of all examples at once.
 absl::StatusOr<std::vector<Example>> ReadExamples(const std::string& path,
                                                   const DatasetOptions& options = {},
                                                   DatasetReport* report = nullptr);
@@ -80,6 +100,9 @@ struct TokenizeOptions {
   // Needed for examples in the form of messages.
   ChatFormatter chat_formatter = {};
 };
+
+// Is there a token to predict?
+bool HasTarget(const Document& document);
 
 // One document: [BOS] text [EOS], or [BOS] prompt completion [EOS]; prompt and completion are
 // tokenised apart, as they will be when the model is used. With kCompletion a plain text counts as

@@ -81,12 +81,12 @@ absl::Status AppendMessages(const Example& example, const TokenizeOptions& optio
   return absl::OkStatus();
 }
 
+}  // namespace
+
 bool HasTarget(const Document& document) {
   return std::any_of(document.in_loss.begin(), document.in_loss.end(),
                      [](uint8_t mark) { return mark != 0; });
 }
-
-}  // namespace
 
 absl::StatusOr<Document> TokenizeExample(const Example& example, const Tokenizer& tokenizer,
                                          const TokenizeOptions& options) {

@@ -156,7 +156,7 @@ TEST(ReferenceTrajectoryTest, JoinedWindowsAreThoseOfTheReference) {
   ASSERT_TRUE(packer.ok());
   MicroBatch batch;
   for (size_t step = 0; step < 20; ++step) {
-    packer->Next(batch);
+    ASSERT_TRUE(packer->Next(batch).ok());
     ASSERT_EQ(batch.token_ids[0], kBos);
     const auto expected = want.begin() + static_cast<std::ptrdiff_t>(step * 64);
     EXPECT_TRUE(std::equal(batch.targets.begin(), batch.targets.end(), expected)) << step;

@@ -56,13 +56,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const Document& document : *documents) {
     for (const uint8_t mark : document.in_loss) wanted += mark;
   }
-  absl::StatusOr<Packer> packer =
-      Packer::Create(*std::move(documents), {.tokens_per_micro_batch = 16}, 1);
+  absl::StatusOr<Packer> packer = Packer::Create(*documents, {.tokens_per_micro_batch = 16}, 1);
   CHOIR_CHECK(packer.ok());
   MicroBatch batch;
   double found = 0;
   do {
-    packer->Next(batch);
+    CHOIR_CHECK(packer->Next(batch).ok());
     CHOIR_CHECK(batch.total_loss_weight > 0);
     found += batch.total_loss_weight;
   } while (!batch.last_of_epoch);

@@ -31,24 +31,13 @@ absl::Status CheckOptions(const PackerOptions& options) {
   return absl::OkStatus();
 }
 
-absl::Status CheckDocument(const Document& document, size_t index, const PackerOptions& options) {
-  const size_t size = document.tokens.size();
-  if (size < 2 || size > std::numeric_limits<uint32_t>::max() || document.in_loss.size() != size) {
-    return absl::InvalidArgumentError(fmt::format("document {} has {} tokens and {} loss marks",
-                                                  index, size, document.in_loss.size()));
-  }
-  if (std::none_of(document.in_loss.begin() + 1, document.in_loss.end(),
-                   [](uint8_t mark) { return mark != 0; })) {
-    return absl::InvalidArgumentError(fmt::format("document {} has nothing to predict", index));
-  }
-  const auto places = static_cast<int64_t>(size) - 1;
-  if (!options.split_long && places > options.tokens_per_micro_batch) {
-    return absl::InvalidArgumentError(
-        fmt::format("document {} needs {} tokens, a micro-batch has {}: raise its size or let long "
-                    "documents be split",
-                    index, places, options.tokens_per_micro_batch));
-  }
-  return absl::OkStatus();
+absl::Status CheckLength(uint64_t tokens, size_t index, const PackerOptions& options) {
+  const auto places = static_cast<int64_t>(tokens) - 1;
+  if (options.split_long || places <= options.tokens_per_micro_batch) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("document {} needs {} tokens, a micro-batch has {}: raise its size or let long "
+                  "documents be split",
+                  index, places, options.tokens_per_micro_batch));
 }
 
 // One seed an epoch, so that an epoch's order does not depend on those before it.
@@ -86,50 +75,72 @@ absl::StatusOr<PackerState> PackerState::Parse(std::string_view text) {
   return absl::DataLossError("the saved place in the training data cannot be read");
 }
 
-Packer::Packer(std::vector<Document> documents, const PackerOptions& options)
-    : documents_(std::move(documents)), options_(options) {
-  for (const Piece& piece : OrderPieces(0, 0)) tokens_per_epoch_ += piece.count;
-}
-
-absl::StatusOr<Packer> Packer::Create(std::vector<Document> documents, const PackerOptions& options,
-                                      uint64_t seed) {
+absl::StatusOr<Packer> Packer::Create(std::shared_ptr<const DocumentStore> documents,
+                                      const PackerOptions& options, uint64_t seed) {
   CHOIR_RETURN_IF_ERROR(CheckOptions(options));
-  if (documents.empty()) return absl::InvalidArgumentError("there is no document to train on");
-  if (documents.size() > std::numeric_limits<uint32_t>::max()) {
-    return absl::InvalidArgumentError(fmt::format("{} documents are too many", documents.size()));
-  }
-  for (size_t i = 0; i < documents.size(); ++i) {
-    CHOIR_RETURN_IF_ERROR(CheckDocument(documents[i], i, options));
+  const uint64_t count = documents->documents();
+  if (count == 0) return absl::InvalidArgumentError("there is no document to train on");
+  if (count > std::numeric_limits<uint32_t>::max()) {
+    return absl::InvalidArgumentError(fmt::format("{} documents are too many", count));
   }
   Packer packer(std::move(documents), options);
+  CHOIR_RETURN_IF_ERROR(packer.CutDocuments());
   packer.state_.seed = seed;
   packer.plan_ = packer.PlanEpoch(seed, 0);
   return packer;
 }
 
-void Packer::CutDocument(uint32_t document, std::vector<Piece>& pieces) const {
-  const std::vector<uint8_t>& in_loss = documents_[document].in_loss;
-  const auto places = static_cast<uint32_t>(in_loss.size() - 1);
+absl::StatusOr<Packer> Packer::Create(std::span<const Document> documents,
+                                      const PackerOptions& options, uint64_t seed) {
+  auto store = std::make_shared<DocumentStore>();
+  for (const Document& document : documents) CHOIR_RETURN_IF_ERROR(store->Append(document));
+  return Create(std::move(store), options, seed);
+}
+
+absl::Status Packer::CutDocuments() {
+  const auto count = static_cast<uint32_t>(documents_->documents());
+  first_piece_.reserve(count + size_t{1});
+  Document document;
+  for (uint32_t i = 0; i < count; ++i) {
+    CHOIR_RETURN_IF_ERROR(CheckLength(documents_->TokensOf(i), i, options_));
+    document.tokens.clear();
+    document.in_loss.clear();
+    CHOIR_RETURN_IF_ERROR(documents_->Read(i, 0, documents_->TokensOf(i), document));
+    first_piece_.push_back(pieces_.size());
+    CutDocument(i, document);
+  }
+  first_piece_.push_back(pieces_.size());
+  for (const Piece& piece : pieces_) tokens_per_epoch_ += piece.count;
+  return absl::OkStatus();
+}
+
+void Packer::CutDocument(uint32_t index, const Document& document) {
+  const auto places = static_cast<uint32_t>(document.in_loss.size() - 1);
   const auto capacity = static_cast<uint32_t>(options_.tokens_per_micro_batch);
   for (uint32_t begin = 0; begin < places;) {
     const uint32_t count = std::min(capacity, places - begin);
-    const auto targets = in_loss.begin() + begin + 1;
+    const auto targets = document.in_loss.begin() + begin + 1;
     if (std::any_of(targets, targets + count, [](uint8_t mark) { return mark != 0; })) {
-      pieces.push_back({document, begin, count});
+      pieces_.push_back({index, begin, count});
     }
     begin += count;
   }
 }
 
 std::vector<Packer::Piece> Packer::OrderPieces(uint64_t seed, uint64_t epoch) const {
-  std::vector<uint32_t> order(documents_.size());
+  std::vector<uint32_t> order(documents_->documents());
   std::iota(order.begin(), order.end(), 0u);
   if (options_.shuffle) {
     SeededRng rng(EpochSeed(seed, epoch));
     for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng.NextBelow(i)]);
   }
   std::vector<Piece> pieces;
-  for (const uint32_t document : order) CutDocument(document, pieces);
+  pieces.reserve(pieces_.size());
+  for (const uint32_t document : order) {
+    for (uint64_t i = first_piece_[document]; i < first_piece_[document + size_t{1}]; ++i) {
+      pieces.push_back(pieces_[i]);
+    }
+  }
   return pieces;
 }
 
@@ -151,21 +162,23 @@ std::vector<Packer::Bin> Packer::PlanEpoch(uint64_t seed, uint64_t epoch) const 
   return bins;
 }
 
-void Packer::AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const {
-  const Document& document = documents_[piece.document];
+absl::Status Packer::AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const {
+  Document document;
+  CHOIR_RETURN_IF_ERROR(
+      documents_->Read(piece.document, piece.begin, uint64_t{piece.count} + 1, document));
   for (uint32_t i = 0; i < piece.count; ++i) {
-    const uint32_t at = piece.begin + i;
-    const float weight = document.in_loss[at + 1] != 0 ? 1.0f : 0.0f;
-    batch.token_ids.push_back(document.tokens[at]);
+    const float weight = document.in_loss[i + 1] != 0 ? 1.0f : 0.0f;
+    batch.token_ids.push_back(document.tokens[i]);
     batch.positions.push_back(static_cast<int32_t>(i));
     batch.segment_ids.push_back(segment);
-    batch.targets.push_back(document.tokens[at + 1]);
+    batch.targets.push_back(document.tokens[i + 1]);
     batch.loss_weights.push_back(weight);
     batch.total_loss_weight += static_cast<double>(weight);
   }
+  return absl::OkStatus();
 }
 
-void Packer::Next(MicroBatch& batch) {
+absl::Status Packer::Next(MicroBatch& batch) {
   if (state_.position == plan_.size()) {
     ++state_.epoch;
     state_.position = 0;
@@ -178,7 +191,9 @@ void Packer::Next(MicroBatch& batch) {
   batch.loss_weights.clear();
   batch.total_loss_weight = 0;
   int32_t segment = 0;
-  for (const Piece& piece : plan_[state_.position]) AppendPiece(piece, segment++, batch);
+  for (const Piece& piece : plan_[state_.position]) {
+    CHOIR_RETURN_IF_ERROR(AppendPiece(piece, segment++, batch));
+  }
   const auto size = static_cast<size_t>(options_.tokens_per_micro_batch);
   batch.real_tokens = static_cast<int64_t>(batch.token_ids.size());
   batch.token_ids.resize(size, 0);
@@ -189,6 +204,7 @@ void Packer::Next(MicroBatch& batch) {
   ++state_.position;
   batch.epoch = state_.epoch;
   batch.last_of_epoch = state_.position == plan_.size();
+  return absl::OkStatus();
 }
 
 absl::Status Packer::Restore(const PackerState& state) {

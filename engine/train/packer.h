@@ -2,14 +2,18 @@
 #define CHOIR_ENGINE_TRAIN_PACKER_H_
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "engine/train/dataset.h"
+#include "engine/train/document_store.h"
 
 namespace choir::engine {
 
@@ -57,16 +61,19 @@ struct PackerState {
 // Packs documents into micro-batches, epoch after epoch, without end. A document of n tokens takes
 // n - 1 places; a split piece that has nothing to predict is left out, as no other piece sees it.
 // So every micro-batch has total_loss_weight > 0. The plan of an epoch depends on (documents,
-// options, seed, epoch) only. Not thread-safe.
+// options, seed, epoch) only. Copies share the documents. Not thread-safe.
 class Packer {
  public:
-  // INVALID_ARGUMENT: no documents, one without a token to predict or with in_loss of another
-  // length, a document too long with split_long = false, options out of range.
-  static absl::StatusOr<Packer> Create(std::vector<Document> documents,
+  // INVALID_ARGUMENT: no documents, a document too long with split_long = false, options out of
+  // range. The errors of DocumentStore::Read.
+  static absl::StatusOr<Packer> Create(std::shared_ptr<const DocumentStore> documents,
+                                       const PackerOptions& options, uint64_t seed);
+  // The same for documents in memory. Also INVALID_ARGUMENT: one that a DocumentStore refuses.
+  static absl::StatusOr<Packer> Create(std::span<const Document> documents,
                                        const PackerOptions& options, uint64_t seed);
 
-  // Fills the next micro-batch.
-  void Next(MicroBatch& batch);
+  // Fills the next micro-batch. The errors of DocumentStore::Read.
+  absl::Status Next(MicroBatch& batch);
 
   // Of the current epoch; other epochs may differ a little, as the order changes what fits
   // together.
@@ -87,15 +94,21 @@ class Packer {
   };
   using Bin = std::vector<Piece>;
 
-  Packer(std::vector<Document> documents, const PackerOptions& options);
-  // The pieces of one document that have something to predict, in order.
-  void CutDocument(uint32_t document, std::vector<Piece>& pieces) const;
+  Packer(std::shared_ptr<const DocumentStore> documents, const PackerOptions& options)
+      : documents_(std::move(documents)), options_(options) {}
+  // Finds the pieces of all documents.
+  absl::Status CutDocuments();
+  // Those of one document that have something to predict, in order.
+  void CutDocument(uint32_t index, const Document& document);
   [[nodiscard]] std::vector<Piece> OrderPieces(uint64_t seed, uint64_t epoch) const;
   [[nodiscard]] std::vector<Bin> PlanEpoch(uint64_t seed, uint64_t epoch) const;
-  void AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const;
+  absl::Status AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const;
 
-  std::vector<Document> documents_;
+  std::shared_ptr<const DocumentStore> documents_;
   PackerOptions options_;
+  // Of all documents, in their order. Those of document i begin at first_piece_[i].
+  std::vector<Piece> pieces_;
+  std::vector<uint64_t> first_piece_;
   uint64_t tokens_per_epoch_ = 0;
   PackerState state_;
   std::vector<Bin> plan_;

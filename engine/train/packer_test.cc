@@ -46,7 +46,7 @@ Packer MakePacker(std::vector<Document> documents, const PackerOptions& options,
 std::vector<MicroBatch> NextEpoch(Packer& packer) {
   std::vector<MicroBatch> out;
   do {
-    packer.Next(out.emplace_back());
+    EXPECT_TRUE(packer.Next(out.emplace_back()).ok());
   } while (!out.back().last_of_epoch);
   return out;
 }
@@ -55,7 +55,7 @@ TEST(PackerTest, DocumentsShareAMicroBatchAsSegments) {
   Packer packer = MakePacker({MakeDocument(1, 4), MakeDocument(2, 3)},
                              {.tokens_per_micro_batch = 8, .shuffle = false});
   MicroBatch batch;
-  packer.Next(batch);
+  ASSERT_TRUE(packer.Next(batch).ok());
   EXPECT_THAT(batch.token_ids, ElementsAre(1000, 1001, 1002, 2000, 2001, 0, 0, 0));
   EXPECT_THAT(batch.positions, ElementsAre(0, 1, 2, 0, 1, 0, 0, 0));
   EXPECT_THAT(batch.segment_ids, ElementsAre(0, 0, 0, 1, 1, -1, -1, -1));
@@ -83,7 +83,7 @@ TEST(PackerTest, PiecesWithNothingToPredictAreLeftOut) {
   EXPECT_EQ(packer.MicroBatchesInEpoch(), 1u);
   EXPECT_EQ(packer.TokensPerEpoch(), 1u);
   MicroBatch batch;
-  packer.Next(batch);
+  ASSERT_TRUE(packer.Next(batch).ok());
   EXPECT_EQ(batch.targets[0], 1007);
   EXPECT_EQ(batch.total_loss_weight, 1.0);
 }
@@ -135,7 +135,8 @@ TEST(PackerTest, AResumedPackerGoesOnExactly) {
   const PackerOptions options = {.tokens_per_micro_batch = 64};
   Packer whole = MakePacker(MakeDocuments(50, 40), options, 7);
   MicroBatch batch;
-  for (uint64_t i = 0; i < whole.MicroBatchesInEpoch() + 5; ++i) whole.Next(batch);
+  for (uint64_t i = 0; i < whole.MicroBatchesInEpoch() + 5; ++i)
+    ASSERT_TRUE(whole.Next(batch).ok());
   const absl::StatusOr<PackerState> state = PackerState::Parse(whole.state().Serialize());
   ASSERT_TRUE(state.ok());
   EXPECT_EQ(*state, whole.state());
@@ -143,8 +144,8 @@ TEST(PackerTest, AResumedPackerGoesOnExactly) {
   ASSERT_TRUE(resumed.Restore(*state).ok());
   MicroBatch again;
   for (int i = 0; i < 40; ++i) {
-    whole.Next(batch);
-    resumed.Next(again);
+    ASSERT_TRUE(whole.Next(batch).ok());
+    ASSERT_TRUE(resumed.Next(again).ok());
     ASSERT_EQ(batch.token_ids, again.token_ids);
     ASSERT_EQ(batch.epoch, again.epoch);
   }
@@ -157,7 +158,7 @@ TEST(PackerTest, RestoreAtTheEndOfAnEpochBeginsTheNext) {
   Packer resumed = MakePacker(MakeDocuments(5, 10), {.tokens_per_micro_batch = 16});
   ASSERT_TRUE(resumed.Restore(state).ok());
   MicroBatch batch;
-  resumed.Next(batch);
+  ASSERT_TRUE(resumed.Next(batch).ok());
   EXPECT_EQ(batch.epoch, 1u);
 }
 

@@ -210,7 +210,7 @@ absl::StatusOr<Trainer::StepResult> Trainer::RunStep(const TrainHooks& hooks) {
   position_ = packer_.state();
   StepResult result;
   for (MicroBatch& batch : batches_) {
-    packer_.Next(batch);
+    CHOIR_RETURN_IF_ERROR(packer_.Next(batch));
     CHOIR_RETURN_IF_ERROR(model_.CheckTokens(batch.token_ids));
     CHOIR_RETURN_IF_ERROR(model_.CheckTokens(batch.targets));
     result.weight += batch.total_loss_weight;

@@ -1,5 +1,7 @@
 #include "engine/train/training_data.h"
 
+#include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "fmt/format.h"
@@ -10,19 +12,56 @@
 namespace choir::engine {
 namespace {
 
-Digest DigestOf(std::span<const Document> documents, const TrainingDataOptions& options) {
-  Sha256 hash;
-  hash.Update(std::string_view("choir/training-data/v1"));
-  hash.UpdateU64(static_cast<uint64_t>(options.context_tokens));
-  hash.UpdateU64(options.shuffle ? 1 : 0);
-  hash.UpdateU64(options.seed);
-  for (const Document& document : documents) {
-    hash.UpdateU64(document.tokens.size());
-    hash.Update(BytesOf(std::span<const int32_t>(document.tokens)));
-    hash.Update(std::span<const uint8_t>(document.in_loss));
+// Stores documents as they come, and what they say as a digest.
+class TrainingDataBuilder {
+ public:
+  explicit TrainingDataBuilder(const TrainingDataOptions& options)
+      : options_(options), store_(std::make_shared<DocumentStore>()) {
+    hash_.Update(std::string_view("choir/training-data/v1"));
+    hash_.UpdateU64(static_cast<uint64_t>(options.context_tokens));
+    hash_.UpdateU64(options.shuffle ? 1 : 0);
+    hash_.UpdateU64(options.seed);
   }
-  return hash.Finish();
-}
+
+  absl::Status Append(const Document& document) {
+    hash_.UpdateU64(document.tokens.size());
+    hash_.Update(BytesOf(std::span<const int32_t>(document.tokens)));
+    hash_.Update(std::span<const uint8_t>(document.in_loss));
+    return store_->Append(document);
+  }
+
+  // Examples without anything to predict are left out.
+  absl::Status Tokenize(const Example& example, const Tokenizer& tokenizer) {
+    const TokenizeOptions tokenize{.train_on = options_.train_on,
+                                   .append_eos = options_.append_eos,
+                                   .chat_formatter = options_.chat_formatter};
+    CHOIR_ASSIGN_OR_RETURN(const Document document, TokenizeExample(example, tokenizer, tokenize));
+    ++examples_;
+    return HasTarget(document) ? Append(document) : absl::OkStatus();
+  }
+
+  absl::StatusOr<TrainingData> Finish() {
+    const uint64_t count = store_->documents();
+    if (count == 0 && examples_ > 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("none of the {} examples has a token to predict", examples_));
+    }
+    PackerOptions packer_options;
+    packer_options.tokens_per_micro_batch = options_.context_tokens;
+    packer_options.shuffle = options_.shuffle;
+    // In the given order, a later document must not slip into an earlier micro-batch.
+    if (!options_.shuffle) packer_options.open_bins = 1;
+    CHOIR_ASSIGN_OR_RETURN(Packer packer,
+                           Packer::Create(std::move(store_), packer_options, options_.seed));
+    return TrainingData{std::move(packer), count, hash_.Finish()};
+  }
+
+ private:
+  const TrainingDataOptions& options_;
+  std::shared_ptr<DocumentStore> store_;
+  Sha256 hash_;
+  uint64_t examples_ = 0;
+};
 
 absl::StatusOr<std::vector<Document>> MakeWindows(std::span<const Example> examples,
                                                   const Tokenizer& tokenizer,
@@ -54,36 +93,53 @@ absl::StatusOr<TrainOn> ParseTrainOn(std::string_view name) {
 absl::StatusOr<TrainingData> PrepareTrainingData(std::span<const Example> examples,
                                                  const Tokenizer& tokenizer,
                                                  const TrainingDataOptions& options) {
-  std::vector<Document> documents;
   if (options.packing == Packing::kWindows) {
-    CHOIR_ASSIGN_OR_RETURN(documents, MakeWindows(examples, tokenizer, options));
-  } else {
-    TokenizeOptions tokenize;
-    tokenize.train_on = options.train_on;
-    tokenize.append_eos = options.append_eos;
-    tokenize.chat_formatter = options.chat_formatter;
-    CHOIR_ASSIGN_OR_RETURN(documents, TokenizeExamples(examples, tokenizer, tokenize));
+    CHOIR_ASSIGN_OR_RETURN(const std::vector<Document> windows,
+                           MakeWindows(examples, tokenizer, options));
+    return PackDocuments(windows, options);
   }
-  return PackDocuments(std::move(documents), options);
+  TrainingDataBuilder builder(options);
+  for (const Example& example : examples) {
+    CHOIR_RETURN_IF_ERROR(builder.Tokenize(example, tokenizer));
+  }
+  return builder.Finish();
 }
 
-absl::StatusOr<TrainingData> PackDocuments(std::vector<Document> documents,
+absl::StatusOr<TrainingData> ReadTrainingData(const std::string& path,
+                                              const DatasetOptions& reading,
+                                              const Tokenizer& tokenizer,
+                                              const TrainingDataOptions& options,
+                                              DatasetReport* report) {
+  if (options.packing == Packing::kWindows) {
+    DatasetOptions in_memory = reading;  // one stream, which is tokenised as a whole
+    in_memory.max_bytes = std::min(reading.max_bytes, kMaxBytesInMemory);
+    CHOIR_ASSIGN_OR_RETURN(const std::vector<Example> examples,
+                           ReadExamples(path, in_memory, report));
+    return PrepareTrainingData(examples, tokenizer, options);
+  }
+  TrainingDataBuilder builder(options);
+  const auto tokenize = [&](const Example& example, const ExampleOrigin& origin) {
+    const absl::Status status = builder.Tokenize(example, tokenizer);
+    if (status.ok()) return status;
+    const std::string place =
+        origin.line == 0 ? origin.file : fmt::format("{}:{}", origin.file, origin.line);
+    return absl::Status(status.code(), fmt::format("{}: {}", place, std::string(status.message())));
+  };
+  CHOIR_RETURN_IF_ERROR(VisitExamples(path, reading, tokenize, report));
+  return builder.Finish();
+}
+
+absl::StatusOr<TrainingData> PackDocuments(const std::vector<Document>& documents,
                                            const TrainingDataOptions& options) {
-  const Digest digest = DigestOf(documents, options);
-  const uint64_t count = documents.size();
-  PackerOptions packer_options;
-  packer_options.tokens_per_micro_batch = options.context_tokens;
-  packer_options.shuffle = options.shuffle;
-  // In the given order, a later document must not slip into an earlier micro-batch.
-  if (!options.shuffle) packer_options.open_bins = 1;
-  CHOIR_ASSIGN_OR_RETURN(Packer packer,
-                         Packer::Create(std::move(documents), packer_options, options.seed));
-  return TrainingData{std::move(packer), count, digest};
+  TrainingDataBuilder builder(options);
+  for (const Document& document : documents) CHOIR_RETURN_IF_ERROR(builder.Append(document));
+  return builder.Finish();
 }
 
-void SkipMicroBatches(Packer& packer, uint64_t count) {
+absl::Status SkipMicroBatches(Packer& packer, uint64_t count) {
   MicroBatch ignored;
-  for (uint64_t i = 0; i < count; ++i) packer.Next(ignored);
+  for (uint64_t i = 0; i < count; ++i) CHOIR_RETURN_IF_ERROR(packer.Next(ignored));
+  return absl::OkStatus();
 }
 
 }  // namespace choir::engine

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -58,12 +59,20 @@ struct TrainingData {
 absl::StatusOr<TrainingData> PrepareTrainingData(std::span<const Example> examples,
                                                  const Tokenizer& tokenizer,
                                                  const TrainingDataOptions& options);
+// The same from a file or folder (VisitExamples): with kPacked neither texts nor tokens are all in
+// memory at once.
+absl::StatusOr<TrainingData> ReadTrainingData(const std::string& path,
+                                              const DatasetOptions& reading,
+                                              const Tokenizer& tokenizer,
+                                              const TrainingDataOptions& options,
+                                              DatasetReport* report = nullptr);
 // The same for documents that are tokenised already.
-absl::StatusOr<TrainingData> PackDocuments(std::vector<Document> documents,
+absl::StatusOr<TrainingData> PackDocuments(const std::vector<Document>& documents,
                                            const TrainingDataOptions& options);
 
 // Passes over `count` micro-batches: a node that goes on where its last round of a run stopped.
-void SkipMicroBatches(Packer& packer, uint64_t count);
+// The errors of Packer::Next.
+absl::Status SkipMicroBatches(Packer& packer, uint64_t count);
 
 }  // namespace choir::engine
 

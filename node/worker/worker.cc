@@ -82,8 +82,7 @@ absl::StatusOr<engine::TrainConfig> TrainConfigOf(const Job& job) {
 absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Model& model) {
   engine::DatasetOptions reading;
   reading.skip_bad_lines = true;  // one bad line of the owner's must not keep the device out
-  CHOIR_ASSIGN_OR_RETURN(const std::vector<engine::Example> examples,
-                         engine::ReadExamples(job.data_folder, reading));
+  reading.max_bytes = engine::kMaxStreamedBytes;
   engine::TrainingDataOptions options;
   CHOIR_ASSIGN_OR_RETURN(options.packing, engine::ParsePacking(job.packing));
   CHOIR_ASSIGN_OR_RETURN(options.train_on, engine::ParseTrainOn(job.train_on));
@@ -91,9 +90,10 @@ absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Mode
   options.shuffle = options.packing == engine::Packing::kPacked;
   options.seed = job.seed;
   options.chat_formatter = engine::MakeChatFormatter(model.file(), model.tokenizer());
-  CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
-                         engine::PrepareTrainingData(examples, model.tokenizer(), options));
-  engine::SkipMicroBatches(data.packer, job.skip_micro_batches);
+  CHOIR_ASSIGN_OR_RETURN(
+      engine::TrainingData data,
+      engine::ReadTrainingData(job.data_folder, reading, model.tokenizer(), options));
+  CHOIR_RETURN_IF_ERROR(engine::SkipMicroBatches(data.packer, job.skip_micro_batches));
   return data;
 }
 
