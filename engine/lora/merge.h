@@ -19,7 +19,8 @@ namespace choir::engine {
 // else is as it was. `format`: of the adapted tensors; null: each keeps its own. One row at a time,
 // so memory does not grow with the model; all or nothing.
 //   NOT_FOUND         a target that the base lacks, or that serves it twice (tied output)
-//   INVALID_ARGUMENT  one of another shape; a ternary tensor that is to stay ternary: rounding would
+//   INVALID_ARGUMENT  one of another shape; a ternary tensor that is to stay ternary: rounding
+//   would
 //                     undo the adapter; rows that are no whole blocks of `format`
 //   UNIMPLEMENTED     a format that cannot be read, or not written
 absl::Status MergeIntoModel(const GgufFile& base, const Adapter& adapter,
