@@ -38,6 +38,9 @@ class MemoryBlobs final : public BlobStore {
                                    uint64_t max_bytes) override {
     return blobs_.at(digest).substr(offset, max_bytes);
   }
+  absl::StatusOr<std::string> LocalFile(const Digest& /*digest*/) override {
+    return absl::NotFoundError("these blobs are in memory");
+  }
 
  private:
   std::map<Digest, std::string> blobs_;

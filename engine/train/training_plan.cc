@@ -15,7 +15,8 @@ namespace {
 constexpr uint64_t kComfortPercent = 80;
 
 // What the program grows by beside all that is planned: oneDNN's compiled products, graphs, the
-// heap's share. Measured with `choir bench train`. Not on a GPU, whose memory is not the program's.
+// heap's share: an estimate, which `choir bench train` sets beside the real peak. Not on a GPU,
+// whose memory is not the program's.
 constexpr uint64_t kGrowthBytes = uint64_t{12} << 20;
 
 absl::StatusOr<ModelPlan> MemoryWith(const Model& model, const AdapterLayout& adapter,
