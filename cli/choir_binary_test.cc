@@ -265,7 +265,6 @@ TEST_F(ChoirBinaryTest, PlanSaysMemoryStepsAndUpload) {
   EXPECT_EQ(json["upload_bytes"].get<int64_t>(), 4 * json["trained_values"].get<int64_t>());
 }
 
-// What each bad input must say and give.
 TEST_F(ChoirBinaryTest, DataCheckTellsWhatIsThereAndWhatIsNot) {
   WriteText("a.jsonl",
             "{\"text\": \"Once upon a time\"}\nnot json\n{\"text\": \"Once  upon a time\"}\n"
@@ -345,6 +344,7 @@ TEST_F(ChoirBinaryTest, ConversationsTrainOnWhatTheAssistantSays) {
   EXPECT_LT(last, 0.3 * first);
 }
 
+// What each bad input must say and give.
 struct BadInputCase {
   const char* name;
   std::vector<std::string> arguments;  // MODEL, DATA, TMP stand for paths
