@@ -21,6 +21,11 @@ constexpr const char* kFormatHint =
     "{\"messages\":[{\"role\",\"content\"}]};"
     " --skip-bad-lines leaves bad ones out";
 
+// A full disk is no matter of form.
+const char* FormatHint(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) ? kFormatHint : "";
+}
+
 engine::DatasetOptions DatasetOptionsOf(const DataOptions& options) {
   return {.skip_bad_lines = options.skip_bad_lines,
           .max_bytes = engine::kMaxStreamedBytes,
@@ -123,7 +128,7 @@ absl::StatusOr<engine::TrainingData> LoadData(const std::string& what, const std
   engine::DatasetReport report;
   auto data = engine::ReadTrainingData(path, DatasetOptionsOf(options), model.tokenizer(),
                                        data_options, &report);
-  if (!data.ok()) return BadInput(what, path, data.status(), kFormatHint);
+  if (!data.ok()) return BadInput(what, path, data.status(), FormatHint(data.status()));
   ReportLeftOut(report, output);
   if (data_options.context_tokens > model.spec().context_length) {
     output.Warning(fmt::format("--ctx {} is more than the {} tokens the model was made for",
@@ -144,7 +149,7 @@ absl::Status ReadDigests(const std::string& what, const std::string& path,
     return absl::OkStatus();
   };
   const absl::Status status = engine::VisitExamples(path, reading, ignore);
-  return status.ok() ? status : BadInput(what, path, status, kFormatHint);
+  return status.ok() ? status : BadInput(what, path, status, FormatHint(status));
 }
 
 }  // namespace choir::cli

@@ -120,7 +120,8 @@ absl::StatusOr<TrainingData> ReadTrainingData(const std::string& path,
   TrainingDataBuilder builder(options);
   const auto tokenize = [&](const Example& example, const ExampleOrigin& origin) {
     const absl::Status status = builder.Tokenize(example, tokenizer);
-    if (status.ok()) return status;
+    // What is wrong with the example has its place; a disk that is full has none.
+    if (!absl::IsInvalidArgument(status) && !absl::IsFailedPrecondition(status)) return status;
     const std::string place =
         origin.line == 0 ? origin.file : fmt::format("{}:{}", origin.file, origin.line);
     return absl::Status(status.code(), fmt::format("{}: {}", place, std::string(status.message())));
