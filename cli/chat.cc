@@ -1,17 +1,21 @@
 // `choir chat`: a conversation in the terminal.
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "base/file.h"
 #include "base/status_macros.h"
+#include "cli/chat_conversation.h"
 #include "cli/command.h"
 #include "cli/data_options.h"
 #include "cli/engine_options.h"
@@ -29,7 +33,11 @@ constexpr int64_t kDefaultContext = 2048;
 constexpr size_t kMaxLineBytes = size_t{1} << 20;
 constexpr std::string_view kCommands =
     "/adapter on, /adapter off   answer with the adapter or without it\n"
+    "/adapter PATH               load another one (PATH=WEIGHT scales it)\n"
+    "/system TEXT                what the assistant is told; /system off: nothing; alone: show it\n"
     "/reset                      begin a new conversation\n"
+    "/save FILE                  write the conversation as JSONL that `choir train` reads\n"
+    "/help                       show this\n"
     "/quit                       end (as does the end of the input)";
 
 struct Options {
@@ -39,34 +47,30 @@ struct Options {
   std::string chat_template = "auto";
   int64_t max_tokens = 512;
   int64_t context_tokens = 0;
+  std::string kv_cache = kDefaultKvCache;
   bool think = true;
   SamplingChoice sampling;
   DeviceOptions device;
 };
 
-// The conversation and what answers it. The generator without the adapter is made when it is first
-// wanted: its KV cache has a price.
-class Conversation {
+// Reads lines, and obeys those that begin with a slash.
+class Dialogue {
  public:
-  Conversation(const Options& options, Environment& environment, const EngineSession& session,
-               engine::ChatTemplate chat, std::unique_ptr<engine::Sampler> sampler)
-      : options_(options),
-        output_(environment.output),
-        session_(session),
-        chat_(std::move(chat)),
-        sampler_(std::move(sampler)),
-        adapter_on_(session.adapter != nullptr) {
-    Reset();
-  }
+  Dialogue(Conversation& conversation, Output& output)
+      : conversation_(conversation), output_(output), asks_(isatty(STDIN_FILENO) != 0) {}
 
   absl::Status Run() {
-    for (std::string line; !InterruptRequested() && ReadLine(line);) {
+    for (std::string line; ReadLine(line);) {
       if (line.empty()) continue;
       if (line == "/quit") return absl::OkStatus();
       if (line.front() == '/') {
         Obey(line);
+      } else if (line.size() > kMaxLineBytes) {
+        output_.Warning(fmt::format("a line of {} bytes is too long", line.size()));
       } else {
-        CHOIR_RETURN_IF_ERROR(Answer(line));
+        CHOIR_RETURN_IF_ERROR(conversation_.Ask(line));
+        // Ctrl-C ended the answer, not the conversation.
+        ForgiveInterrupt();
       }
     }
     return InterruptRequested() ? absl::CancelledError("interrupted") : absl::OkStatus();
@@ -74,102 +78,73 @@ class Conversation {
 
  private:
   bool ReadLine(std::string& line) {
-    output_.Note(output_.StyledErr(Style::kBold, adapter_on_ ? "you (adapter on):" : "you:"));
-    return static_cast<bool>(std::getline(std::cin, line));
-  }
-
-  void Reset() {
-    messages_.clear();
-    if (!options_.system.empty()) messages_.push_back({"system", options_.system});
+    if (InterruptRequested()) return false;
+    if (asks_) {
+      output_.RawErr(
+          output_.StyledErr(Style::kBold, conversation_.adapter_on() ? "[adapter] > " : "> "));
+    }
+    const bool read = static_cast<bool>(std::getline(std::cin, line));
+    if (asks_ && !read) output_.RawErr("\n");
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    return read;
   }
 
   void Obey(const std::string& line) {
-    const bool on = line == "/adapter on";
-    if (on && session_.adapter == nullptr) {
-      output_.Warning("there is no adapter: begin with --adapter");
-    } else if (on || line == "/adapter off") {
-      adapter_on_ = on;
+    const size_t space = line.find(' ');
+    const std::string word = line.substr(0, space);
+    const size_t from = space == std::string::npos ? space : line.find_first_not_of(' ', space);
+    const std::string argument = from == std::string::npos ? "" : line.substr(from);
+    if (word == "/adapter" && !argument.empty()) {
+      SwitchAdapter(argument);
+    } else if (word == "/system") {
+      ChangeSystem(argument);
+    } else if (word == "/save" && !argument.empty()) {
+      Save(argument);
     } else if (line == "/reset") {
-      Reset();
+      conversation_.Reset();
+      output_.Note("(a new conversation)");
     } else {
+      if (line != "/help") output_.Warning(fmt::format("{} is no command; these are:", line));
       output_.Note(kCommands);
     }
   }
 
-  absl::StatusOr<engine::Generator*> ChooseGenerator() {
-    std::optional<engine::Generator>& generator = adapter_on_ ? with_adapter_ : without_adapter_;
-    if (!generator.has_value()) {
-      engine::GeneratorOptions generator_options;
-      generator_options.context_tokens = ContextTokens();
-      generator_options.compute = ComputeOf(options_.device);
-      CHOIR_ASSIGN_OR_RETURN(
-          generator, engine::Generator::Create(
-                         *session_.model, *session_.backend, *session_.weights,
-                         adapter_on_ ? session_.adapter.get() : nullptr, generator_options));
+  void SwitchAdapter(const std::string& argument) {
+    const bool turn = argument == "on" || argument == "off";
+    const absl::Status status =
+        turn ? conversation_.UseAdapter(argument == "on") : conversation_.LoadAdapter(argument);
+    if (!status.ok()) {
+      output_.Warning(MessageOf(status));
+    } else {
+      output_.Note(conversation_.adapter_on() ? "(with the adapter)" : "(without an adapter)");
     }
-    return &*generator;
   }
 
-  [[nodiscard]] int64_t ContextTokens() const {
-    if (options_.context_tokens > 0) return options_.context_tokens;
-    return std::clamp<int64_t>(session_.model->spec().context_length, 2, kDefaultContext);
+  void ChangeSystem(const std::string& argument) {
+    if (!argument.empty()) conversation_.SetSystem(argument == "off" ? "" : argument);
+    const std::string& system = conversation_.system();
+    output_.Note(system.empty() ? "(no system message)" : fmt::format("(system: {})", system));
   }
 
-  absl::Status Answer(const std::string& line) {
-    if (line.size() > kMaxLineBytes) {
-      output_.Warning(fmt::format("a line of {} bytes is too long", line.size()));
-      return absl::OkStatus();
+  void Save(const std::string& path) {
+    std::error_code error;
+    if (conversation_.empty()) {
+      output_.Warning("nothing was said yet");
+    } else if (path != saved_ && std::filesystem::exists(path, error)) {
+      output_.Warning(fmt::format("{} exists: choose another name", path));
+    } else if (const auto status = AtomicWriteFile(path, conversation_.ToJsonLine(), 0600);
+               !status.ok()) {
+      output_.Warning(MessageOf(status));
+    } else {
+      saved_ = path;
+      output_.Note(fmt::format("(saved to {})", path));
     }
-    std::vector<engine::ChatMessage> asked = messages_;
-    asked.push_back({"user", line});
-    CHOIR_ASSIGN_OR_RETURN(const std::vector<engine::ChatSpan> spans,
-                           chat_.Prompt(asked, options_.think));
-    const engine::Tokenizer& tokenizer = session_.model->tokenizer();
-    CHOIR_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt,
-                           engine::TokenizeChat(spans, tokenizer));
-    if (static_cast<int64_t>(prompt.size()) >= ContextTokens()) {
-      output_.Warning(
-          fmt::format("the conversation has {} tokens, and the context {}: /reset, or begin with "
-                      "a larger --ctx",
-                      prompt.size(), ContextTokens()));
-      return absl::OkStatus();
-    }
-    CHOIR_ASSIGN_OR_RETURN(const engine::Generation generation, Generate(prompt));
-    messages_ = std::move(asked);
-    messages_.push_back({"assistant", generation.text});
-    return absl::OkStatus();
   }
 
-  absl::StatusOr<engine::Generation> Generate(const std::vector<int32_t>& prompt) {
-    CHOIR_ASSIGN_OR_RETURN(engine::Generator* const generator, ChooseGenerator());
-    engine::GenerateOptions generate_options;
-    generate_options.max_new_tokens = options_.max_tokens;
-    generate_options.stop_strings = chat_.StopStrings();
-    CHOIR_ASSIGN_OR_RETURN(
-        engine::Generation generation,
-        generator->Generate(prompt, *sampler_, generate_options, [this](std::string_view text) {
-          output_.Piece(text);
-          return !InterruptRequested();
-        }));
-    output_.Line("");
-    // A format may put a space before the first word.
-    generation.text.erase(0, generation.text.find_first_not_of(' '));
-    output_.Json({{"role", "assistant"},
-                  {"content", generation.text},
-                  {"stop", StopReasonName(generation.reason)},
-                  {"adapter", adapter_on_}});
-    return generation;
-  }
-
-  const Options& options_;
+  Conversation& conversation_;
   Output& output_;
-  const EngineSession& session_;
-  engine::ChatTemplate chat_;
-  std::unique_ptr<engine::Sampler> sampler_;
-  bool adapter_on_;
-  std::optional<engine::Generator> with_adapter_;
-  std::optional<engine::Generator> without_adapter_;
-  std::vector<engine::ChatMessage> messages_;
+  bool asks_;          // a person sits there, not a file
+  std::string saved_;  // may be written again
 };
 
 absl::Status Run(const Options& options, Environment& environment) {
@@ -184,8 +159,19 @@ absl::Status Run(const Options& options, Environment& environment) {
   }
   environment.output.Note(
       fmt::format("chat template: {}. /help lists what else can be said.", chat->family()));
-  Conversation conversation(options, environment, session, *std::move(chat), std::move(sampler));
-  return conversation.Run();
+  ConversationOptions conversation_options{
+      .max_tokens = options.max_tokens, .think = options.think, .model = {}};
+  const int64_t native = session.model->spec().context_length;
+  conversation_options.model.context_tokens = options.context_tokens > 0
+                                                  ? options.context_tokens
+                                                  : std::clamp<int64_t>(native, 2, kDefaultContext);
+  conversation_options.model.compute = ComputeOf(options.device);
+  CHOIR_ASSIGN_OR_RETURN(conversation_options.model.kv_cache,
+                         KvCacheOf(options.kv_cache, session.model->spec()));
+  Conversation conversation(conversation_options, session, *std::move(chat), std::move(sampler),
+                            environment.output);
+  conversation.SetSystem(options.system);
+  return Dialogue(conversation, environment.output).Run();
 }
 
 Action Declare(CLI::App& app) {
@@ -208,9 +194,13 @@ Action Declare(CLI::App& app) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20).description(""))
       ->type_name("N");
   AddSamplingOptions(app, options->sampling);
+  AddKvCacheOption(app, options->kv_cache);
   AddDeviceOptions(app, options->device);
   app.footer(fmt::format(
-      "Reads a message a line, and writes answers as they come. In the conversation:\n{}\n\n"
+      "Reads a message a line, and writes answers as they come; Ctrl-C ends an answer. What both\n"
+      "turns have in common is not processed again. When the context is full, the oldest turns "
+      "are\n"
+      "forgotten, and that is said. In the conversation:\n{}\n\n"
       "Examples:\n"
       "  choir chat --model base.gguf --adapter mine.gguf --system \"Be brief.\"\n"
       "  echo 'What is a choir?' | choir chat --model base.gguf --temperature 0.7 --json\n",

@@ -42,7 +42,7 @@ absl::StatusOr<std::string> Continue(const EngineSession& session, const std::st
   CHOIR_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, session.model->tokenizer().Encode(prompt));
   const int64_t limit = session.model->spec().context_length;
   if (ids.empty() || static_cast<int64_t>(ids.size()) >= limit) return std::string();
-  engine::GeneratorOptions generator_options;
+  engine::CachedModelOptions generator_options;
   generator_options.context_tokens =
       std::min(limit, static_cast<int64_t>(ids.size()) + kSampleTokens);
   CHOIR_ASSIGN_OR_RETURN(

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/status_macros.h"
 #include "cli/command.h"
 #include "cli/failure.h"
 
@@ -76,6 +77,25 @@ engine::Compute ComputeOf(const DeviceOptions& options) {
   if (options.compute == "f32") return engine::Compute::kF32;
   if (options.compute == "bf16") return engine::Compute::kBf16;
   return engine::Compute::kAuto;
+}
+
+void AddKvCacheOption(CLI::App& app, std::string& name) {
+  app.add_option("--kv-cache", name,
+                 "How keys and values of earlier tokens are kept: f32 (exact), f16 (half the "
+                 "memory), q8_0 (about a quarter, slightly less exact)")
+      ->check(OneOf({"f32", "f16", "q8_0"}))
+      ->type_name("TYPE")
+      ->capture_default_str()
+      ->group("Device");
+}
+
+absl::StatusOr<engine::KvCacheType> KvCacheOf(const std::string& name,
+                                              const engine::ModelSpec& spec) {
+  CHOIR_ASSIGN_OR_RETURN(const engine::KvCacheType type, engine::ParseKvCacheType(name));
+  const auto bytes = engine::KvCacheBytes(spec, 1, type);
+  if (!bytes.ok())
+    return UsageError(std::string(bytes.status().message()), "use --kv-cache f16 or f32");
+  return type;
 }
 
 absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view text, int64_t vocabulary) {

@@ -14,6 +14,8 @@
 #include "CLI/CLI.hpp"
 #include "engine/backend/backend.h"
 #include "engine/gguf/gguf_file.h"
+#include "engine/model/kv_cache.h"
+#include "engine/model/model_spec.h"
 
 namespace choir::cli {
 
@@ -45,6 +47,13 @@ struct DeviceOptions {
 // `options` holds the defaults.
 void AddDeviceOptions(CLI::App& app, DeviceOptions& options);
 engine::Compute ComputeOf(const DeviceOptions& options);
+
+// --kv-cache; `name` holds the default.
+void AddKvCacheOption(CLI::App& app, std::string& name);
+inline constexpr const char* kDefaultKvCache = "f16";
+// A usage error if this model has no cache of the type.
+absl::StatusOr<engine::KvCacheType> KvCacheOf(const std::string& name,
+                                              const engine::ModelSpec& spec);
 
 // "1,403,407" as token ids. A usage error names the word that is no number, or an id outside the
 // vocabulary.

@@ -28,6 +28,7 @@ struct Options {
   std::vector<std::string> adapters;
   std::string prompt;
   std::string prompt_file;
+  std::string kv_cache = kDefaultKvCache;
   int64_t max_tokens = 128;
   int64_t context_tokens = 0;
   std::vector<std::string> stop_strings;
@@ -98,10 +99,12 @@ absl::Status Run(const Options& options, Environment& environment) {
   CHOIR_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, session.model->tokenizer().Encode(prompt));
   if (ids.empty())
     return UsageError("the prompt is empty, and this model has no BOS to begin with");
-  engine::GeneratorOptions generator_options;
+  engine::CachedModelOptions generator_options;
   CHOIR_ASSIGN_OR_RETURN(generator_options.context_tokens,
                          ContextFor(options, *session.model, ids.size()));
   generator_options.compute = ComputeOf(options.device);
+  CHOIR_ASSIGN_OR_RETURN(generator_options.kv_cache,
+                         KvCacheOf(options.kv_cache, session.model->spec()));
   CHOIR_ASSIGN_OR_RETURN(
       engine::Generator generator,
       engine::Generator::Create(*session.model, *session.backend, *session.weights,
@@ -146,6 +149,7 @@ Action Declare(CLI::App& app) {
   app.add_flag("--echo,!--no-echo", options->echo,
                "Print the prompt before the new text (default on)");
   AddSamplingOptions(app, options->sampling);
+  AddKvCacheOption(app, options->kv_cache);
   AddDeviceOptions(app, options->device);
   app.footer(
       "Takes the likeliest token, unless told to draw; by --seed, so that it gives the same text "

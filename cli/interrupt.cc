@@ -7,8 +7,8 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-extern "C" void OnInterrupt(int /*signal*/) {
-  interrupted = 1;
+extern "C" void OnInterrupt(int signal) {
+  interrupted = signal;
 }
 
 }  // namespace
@@ -24,6 +24,12 @@ void InstallInterruptHandler() {
 
 bool InterruptRequested() {
   return interrupted != 0;
+}
+
+void ForgiveInterrupt() {
+  if (interrupted != SIGINT) return;
+  interrupted = 0;
+  InstallInterruptHandler();
 }
 
 }  // namespace choir::cli

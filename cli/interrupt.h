@@ -11,6 +11,10 @@ void InstallInterruptHandler();
 // Was the program asked to stop?
 bool InterruptRequested();
 
+// A Ctrl-C was obeyed and the program goes on: the next one is a request again. SIGTERM is not
+// forgiven.
+void ForgiveInterrupt();
+
 }  // namespace choir::cli
 
 #endif  // CHOIR_CLI_INTERRUPT_H_

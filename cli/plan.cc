@@ -7,10 +7,13 @@
 #include "base/process_memory.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/engine_options.h"
 #include "cli/engine_session.h"
 #include "cli/failure.h"
 #include "cli/train_options.h"
 #include "cli/train_plan.h"
+#include "engine/infer/cached_model.h"
+#include "engine/model/model_plan.h"
 
 namespace choir::cli {
 namespace {
@@ -18,6 +21,7 @@ namespace {
 struct Options {
   TrainOptions train;
   std::string data;
+  std::string kv_cache = kDefaultKvCache;
 };
 
 absl::Status Run(const Options& options, Environment& environment) {
@@ -33,12 +37,21 @@ absl::Status Run(const Options& options, Environment& environment) {
       const engine::TrainingPlan plan,
       engine::PlanTraining(*model, engine::LayoutOf(start), config, *backend,
                            {memory_bytes, ResidentBytes()}, RecomputeOf(options.train)));
+  CHOIR_ASSIGN_OR_RETURN(const engine::KvCacheType kv_cache,
+                         KvCacheOf(options.kv_cache, model->spec()));
+  const engine::AdapterLayout layout = engine::LayoutOf(start);
+  CHOIR_ASSIGN_OR_RETURN(
+      const engine::ModelPlan generation,
+      engine::PlanForGeneration(*model, &layout, engine::CachedModelOptions{}.prompt_tokens,
+                                config.context_tokens, kv_cache));
   TrainOutlook outlook{.options = options.train,
                        .model = *model,
                        .start = start,
                        .config = config,
                        .device = backend->info(),
                        .plan = plan,
+                       .generation = generation,
+                       .kv_cache = options.kv_cache,
                        .documents = {},
                        .tokens_per_epoch = {},
                        .micro_batches_per_epoch = {}};
@@ -61,6 +74,7 @@ Action Declare(CLI::App& app) {
   AddTrainOptions(app, options->train);
   app.add_option("--data", options->data, "Also count the steps that this data takes")
       ->type_name("PATH");
+  AddKvCacheOption(app, options->kv_cache);
   app.footer(
       "Takes the options of `choir train`, trains nothing, and writes nothing. Fails if the run\n"
       "does not fit the device.\n\n"

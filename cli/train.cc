@@ -136,6 +136,8 @@ absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(
                              .config = config_,
                              .device = device,
                              .plan = plan,
+                             .generation = {},
+                             .kv_cache = {},
                              .documents = data.documents,
                              .tokens_per_epoch = data.packer.TokensPerEpoch(),
                              .micro_batches_per_epoch = data.packer.MicroBatchesInEpoch()};

@@ -61,6 +61,12 @@ std::string DescribeOutlook(const TrainOutlook& outlook) {
   }
   text += fmt::format("run      {}\n", DescribeRun(outlook));
   text += fmt::format("memory   {}\n", DescribeMemory(outlook.plan));
+  if (outlook.generation.has_value()) {
+    text += fmt::format("chat     {}, {} of it the {} KV cache of {} tokens\n",
+                        HumaneBytes(outlook.generation->total_bytes()),
+                        HumaneBytes(outlook.generation->cache_bytes), outlook.kv_cache,
+                        HumaneCount(outlook.config.context_tokens));
+  }
   text += fmt::format("upload   at most {} a round, in a federation",
                       HumaneBytes(outlook.plan.trained_values * kLargestValueBytes));
   return text;
@@ -85,6 +91,12 @@ nlohmann::json OutlookToJson(const TrainOutlook& outlook) {
       {"backend", outlook.device.backend},
       {"device", outlook.device.name},
   };
+  if (outlook.generation.has_value()) {
+    json["generation"] = {{"memory_bytes", outlook.generation->total_bytes()},
+                          {"kv_cache", outlook.kv_cache},
+                          {"kv_cache_bytes", outlook.generation->cache_bytes},
+                          {"context_tokens", outlook.config.context_tokens}};
+  }
   if (outlook.micro_batches_per_epoch.has_value()) {
     json["documents"] = *outlook.documents;
     json["tokens_per_epoch"] = *outlook.tokens_per_epoch;

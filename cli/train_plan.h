@@ -23,6 +23,9 @@ struct TrainOutlook {
   const engine::TrainConfig& config;
   const engine::DeviceInfo& device;
   const engine::TrainingPlan& plan;
+  // What generating will take afterwards, and with which cache; not shown by `choir train`.
+  std::optional<engine::ModelPlan> generation;
+  std::string kv_cache;
   // Of the data, where there is some.
   std::optional<uint64_t> documents;
   std::optional<uint64_t> tokens_per_epoch;

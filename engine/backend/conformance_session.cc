@@ -1,6 +1,7 @@
 #include "engine/backend/conformance_session.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/status_macros.h"
 
@@ -13,25 +14,33 @@ std::vector<float> ToFloats(const RefTensor& tensor) {
   return {tensor.values.begin(), tensor.values.end()};
 }
 
-std::vector<TensorId> Persistents(const Graph& graph, DType dtype) {
-  std::vector<TensorId> ids;
-  for (size_t id = 0; id < graph.tensors().size(); ++id) {
-    const Tensor& tensor = graph.tensors()[id];
-    if (tensor.kind != TensorKind::kPersistent || tensor.desc.dtype != dtype) continue;
-    ids.push_back(static_cast<TensorId>(id));
-  }
-  return ids;
+std::vector<uint8_t> Encode(const TensorDesc& desc, const RefTensor& value) {
+  if (desc.dtype == DType::kWeight) return EncodeRows(desc, value);
+  const std::vector<float> floats = ToFloats(value);
+  const std::span<const uint8_t> bytes = BytesOf(std::span(floats));
+  return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace
 
 void ConformanceSession::SetValue(TensorId id, const RefTensor& value,
                                   std::span<const uint8_t> weight_bytes) {
-  if (graph_.tensor(id).desc.dtype == DType::kWeight) {
+  if (graph_.tensor(id).desc.dtype == DType::kWeight && !IsState(id)) {
     weights_[id].assign(weight_bytes.begin(), weight_bytes.end());
   } else {
     values_[id] = value;
   }
+}
+
+bool ConformanceSession::IsState(TensorId id) const {
+  const Tensor& tensor = graph_.tensor(id);
+  if (tensor.kind != TensorKind::kPersistent) return false;
+  if (tensor.desc.dtype == DType::kF32) return true;
+  // A cache: what kv_append writes, and cached_attention reads.
+  return std::any_of(graph_.nodes().begin(), graph_.nodes().end(), [id](const Node& node) {
+    const auto& tensors = node.op->name == "cached_attention" ? node.inputs : node.updates;
+    return std::find(tensors.begin(), tensors.end(), id) != tensors.end();
+  });
 }
 
 absl::Status ConformanceSession::PlaceWeights() {
@@ -54,20 +63,28 @@ absl::Status ConformanceSession::PlaceWeights() {
 }
 
 absl::Status ConformanceSession::PlaceState() {
-  const std::vector<TensorId> ids = Persistents(graph_, DType::kF32);
-  if (ids.empty()) return absl::OkStatus();
+  std::vector<TensorId> ids;
   uint64_t size = 4;
-  for (const TensorId id : ids) size += static_cast<uint64_t>(SizeBytes(graph_.tensor(id).desc));
+  const auto room = [this](TensorId id) {
+    return (static_cast<uint64_t>(SizeBytes(graph_.tensor(id).desc)) + 3) / 4 * 4;
+  };
+  for (size_t i = 0; i < graph_.tensors().size(); ++i) {
+    const auto id = static_cast<TensorId>(i);
+    if (!IsState(id)) continue;
+    ids.push_back(id);
+    size += room(id);
+  }
+  if (ids.empty()) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(const std::shared_ptr<DeviceBuffer> buffer, backend_.Allocate(size));
   uint64_t offset = 4;
   for (const TensorId id : ids) {
     bindings_[id] = {buffer, offset};
     const auto value = values_.find(id);
     if (value != values_.end()) {
-      const std::vector<float> floats = ToFloats(value->second);
-      CHOIR_RETURN_IF_ERROR(backend_.Write(*buffer, offset, BytesOf(std::span(floats))));
+      CHOIR_RETURN_IF_ERROR(
+          backend_.Write(*buffer, offset, Encode(graph_.tensor(id).desc, value->second)));
     }
-    offset += static_cast<uint64_t>(SizeBytes(graph_.tensor(id).desc));
+    offset += room(id);
   }
   return absl::OkStatus();
 }
@@ -94,14 +111,16 @@ absl::Status ConformanceSession::Run(const CompileOptions& options, int times) {
 
 absl::StatusOr<RefTensor> ConformanceSession::Value(TensorId id) {
   const Tensor& tensor = graph_.tensor(id);
-  std::vector<float> floats(static_cast<size_t>(tensor.desc.shape.NumElements()));
-  const std::span<uint8_t> bytes = MutableBytesOf(std::span(floats));
+  std::vector<uint8_t> bytes(static_cast<size_t>(SizeBytes(tensor.desc)));
   if (tensor.kind == TensorKind::kPersistent) {
     const Binding& binding = bindings_.at(id);
     CHOIR_RETURN_IF_ERROR(backend_.Read(*binding.buffer, binding.offset_bytes, bytes));
   } else {
     CHOIR_RETURN_IF_ERROR(executable_->ReadOutput(id, bytes));
   }
+  if (tensor.desc.dtype == DType::kWeight) return RefWeight(tensor.desc, bytes);
+  std::vector<float> floats(bytes.size() / sizeof(float));
+  std::memcpy(floats.data(), bytes.data(), bytes.size());
   return RefF32(tensor.desc.shape, {floats.begin(), floats.end()});
 }
 

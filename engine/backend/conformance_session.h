@@ -2,8 +2,9 @@
 #define CHOIR_ENGINE_BACKEND_CONFORMANCE_SESSION_H_
 
 // Runs a graph on a backend with the reference's values, for tests: places weights as a model file
-// does (32-byte multiples in one blob) and persistent f32 tensors one after another in one buffer,
-// as an adapter's factors lie, so that a backend meets offsets that are multiples of 4 and no more.
+// does (32-byte multiples in one blob) and persistent f32 tensors and caches one after another in
+// one buffer, as an adapter's factors lie, so that a backend meets offsets that are multiples of 4
+// and no more.
 
 #include <cstdint>
 #include <map>
@@ -25,13 +26,13 @@ class ConformanceSession {
   ConformanceSession(Backend& backend, const Graph& graph) : backend_(backend), graph_(graph) {}
 
   // Before Run, for every input and for persistent tensors that do not start at zero; weights with
-  // their encoded rows.
+  // their encoded rows (caches that an op writes: none, their format has room for the values).
   void SetValue(TensorId id, const RefTensor& value, std::span<const uint8_t> weight_bytes);
 
   // Compiles and runs, `times` times with the same inputs.
   absl::Status Run(const CompileOptions& options, int times = 1);
 
-  // After Run, of an output or a persistent f32 tensor.
+  // After Run, of an output, or a persistent tensor that is f32 or was written.
   absl::StatusOr<RefTensor> Value(TensorId id);
 
  private:
@@ -42,7 +43,7 @@ class ConformanceSession {
 
   absl::Status PlaceWeights();
   absl::Status PlaceState();
-  absl::Status WriteF32(TensorId id, const RefTensor& value);
+  [[nodiscard]] bool IsState(TensorId id) const;
 
   Backend& backend_;
   const Graph& graph_;

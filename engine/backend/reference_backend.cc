@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -41,7 +42,13 @@ RefTensor Decode(const TensorDesc& desc, std::span<const uint8_t> bytes) {
   return tensor;
 }
 
-void EncodeF32(const RefTensor& tensor, std::span<uint8_t> bytes) {
+void Encode(const TensorDesc& desc, const RefTensor& tensor, std::span<uint8_t> bytes) {
+  if (desc.dtype == DType::kWeight) {
+    const std::vector<uint8_t> rows = EncodeRows(desc, tensor);
+    CHOIR_CHECK(bytes.size() == rows.size());
+    std::memcpy(bytes.data(), rows.data(), rows.size());
+    return;
+  }
   const std::vector<float> floats(tensor.values.begin(), tensor.values.end());
   CHOIR_CHECK(bytes.size() == floats.size() * sizeof(float));
   std::memcpy(bytes.data(), floats.data(), bytes.size());
@@ -50,7 +57,11 @@ void EncodeF32(const RefTensor& tensor, std::span<uint8_t> bytes) {
 class ReferenceExecutable final : public Executable {
  public:
   ReferenceExecutable(Graph graph, std::map<TensorId, Binding> bindings)
-      : graph_(std::move(graph)), bindings_(std::move(bindings)) {}
+      : graph_(std::move(graph)), bindings_(std::move(bindings)) {
+    for (const Node& node : graph_.nodes()) {
+      written_.insert(node.updates.begin(), node.updates.end());
+    }
+  }
 
   absl::Status WriteInput(TensorId input, std::span<const uint8_t> bytes) override {
     const Tensor& tensor = graph_.tensor(input);
@@ -66,7 +77,8 @@ class ReferenceExecutable final : public Executable {
   absl::Status Run() override {
     for (const auto& [id, binding] : bindings_) {
       const TensorDesc& desc = graph_.tensor(id).desc;
-      if (desc.dtype == DType::kWeight && values_.contains(id)) continue;
+      // Weights stay as they are; a cache may have been written by another executable.
+      if (desc.dtype == DType::kWeight && values_.contains(id) && !written_.contains(id)) continue;
       CHOIR_ASSIGN_OR_RETURN(const std::span<uint8_t> bytes, Bytes(id));
       values_[id] = Decode(desc, bytes);
     }
@@ -74,7 +86,7 @@ class ReferenceExecutable final : public Executable {
     for (const Node& node : graph_.nodes()) {
       for (const TensorId id : node.updates) {
         CHOIR_ASSIGN_OR_RETURN(const std::span<uint8_t> bytes, Bytes(id));
-        EncodeF32(values_.at(id), bytes);
+        Encode(graph_.tensor(id).desc, values_.at(id), bytes);
       }
     }
     return absl::OkStatus();
@@ -87,7 +99,7 @@ class ReferenceExecutable final : public Executable {
       return absl::InvalidArgumentError(
           fmt::format("{} is no output of {} bytes", tensor.name, bytes.size()));
     }
-    EncodeF32(values_.at(output), bytes);
+    Encode(tensor.desc, values_.at(output), bytes);
     return absl::OkStatus();
   }
 
@@ -105,6 +117,7 @@ class ReferenceExecutable final : public Executable {
 
   Graph graph_;
   std::map<TensorId, Binding> bindings_;
+  std::set<TensorId> written_;
   RefValues values_;
 };
 

@@ -8,7 +8,6 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "engine/graph/autodiff.h"
-#include "engine/quant/weight_format.h"
 
 namespace choir::engine {
 namespace {
@@ -28,18 +27,6 @@ RefTensor DrawTensor(const TensorDesc& desc, SeededRng& rng) {
     if (is_weight) value = (is_vector ? 1 : 0) + spread * value;
   }
   return tensor;
-}
-
-std::vector<uint8_t> Encode(const TensorDesc& desc, const RefTensor& tensor) {
-  const std::vector<float> values(tensor.values.begin(), tensor.values.end());
-  const auto cols = static_cast<size_t>(desc.shape.cols);
-  const size_t row_bytes = desc.format->RowBytes(cols);
-  std::vector<uint8_t> bytes(static_cast<size_t>(SizeBytes(desc)));
-  for (size_t row = 0; row < static_cast<size_t>(desc.shape.rows); ++row) {
-    desc.format->quantize_row(std::span(values).subspan(row * cols, cols),
-                              std::span(bytes).subspan(row * row_bytes, row_bytes));
-  }
-  return bytes;
 }
 
 // Adapter factors are the only real inputs whose gradients are added to persistent tensors.
@@ -72,10 +59,15 @@ ExampleValues DrawExampleValues(const OpExample& example, uint64_t seed) {
   for (size_t i = 0; i < values.inputs.size(); ++i) {
     RoundToFloat(values.inputs[i]);
     if (example.inputs[i].dtype != DType::kWeight) continue;
-    values.weight_bytes[i] = Encode(example.inputs[i], values.inputs[i]);
+    values.weight_bytes[i] = EncodeRows(example.inputs[i], values.inputs[i]);
     values.inputs[i] = RefWeight(example.inputs[i], values.weight_bytes[i]);
   }
-  for (RefTensor& tensor : values.updates) RoundToFloat(tensor);
+  for (size_t i = 0; i < values.updates.size(); ++i) {
+    RoundToFloat(values.updates[i]);
+    const TensorDesc& desc = example.updates[i];
+    if (desc.dtype != DType::kWeight) continue;
+    values.updates[i] = RefWeight(desc, EncodeRows(desc, values.updates[i]));
+  }
   return values;
 }
 

@@ -33,7 +33,12 @@ void RunNode(const Graph& graph, const Node& node, RefValues& values) {
   for (const TensorId id : node.outputs) outputs.push_back(RefZeros(graph.tensor(id).desc));
   node.op->reference({node.attrs, inputs, outputs, updates});
   for (size_t i = 0; i < outputs.size(); ++i) values[node.outputs[i]] = std::move(outputs[i]);
-  for (size_t i = 0; i < updates.size(); ++i) values[node.updates[i]] = std::move(updates[i]);
+  for (size_t i = 0; i < updates.size(); ++i) {
+    // A cache holds what its format can.
+    const TensorDesc& desc = graph.tensor(node.updates[i]).desc;
+    if (desc.dtype == DType::kWeight) updates[i] = RefWeight(desc, EncodeRows(desc, updates[i]));
+    values[node.updates[i]] = std::move(updates[i]);
+  }
 }
 
 }  // namespace
@@ -59,6 +64,19 @@ RefTensor RefWeight(const TensorDesc& desc, std::span<const uint8_t> bytes) {
     result.values.insert(result.values.end(), row.begin(), row.end());
   }
   return result;
+}
+
+std::vector<uint8_t> EncodeRows(const TensorDesc& desc, const RefTensor& tensor) {
+  CHOIR_CHECK(desc.dtype == DType::kWeight && desc.format->quantize_row != nullptr);
+  const std::vector<float> values(tensor.values.begin(), tensor.values.end());
+  const auto cols = static_cast<size_t>(desc.shape.cols);
+  const size_t row_bytes = desc.format->RowBytes(cols);
+  std::vector<uint8_t> bytes(static_cast<size_t>(SizeBytes(desc)));
+  for (size_t row = 0; row < static_cast<size_t>(desc.shape.rows); ++row) {
+    desc.format->quantize_row(std::span(values).subspan(row * cols, cols),
+                              std::span(bytes).subspan(row * row_bytes, row_bytes));
+  }
+  return bytes;
 }
 
 RefTensor RefF32(Shape shape, std::vector<double> values) {

@@ -21,8 +21,9 @@ using RefValues = std::map<TensorId, RefTensor>;
 // persistent tensors updated. INVALID_ARGUMENT names one that is missing or has another size.
 absl::Status RunReference(const Graph& graph, RefValues& values);
 
-// A weight's encoded rows as the reference wants them.
+// A weight's encoded rows as the reference wants them, and back.
 RefTensor RefWeight(const TensorDesc& desc, std::span<const uint8_t> bytes);
+std::vector<uint8_t> EncodeRows(const TensorDesc& desc, const RefTensor& tensor);
 
 RefTensor RefF32(Shape shape, std::vector<double> values);
 RefTensor RefI32(Shape shape, std::vector<int32_t> values);

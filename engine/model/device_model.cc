@@ -135,24 +135,4 @@ absl::StatusOr<float> DeviceAdapter::ReadSquaredNorm() const {
   return value;
 }
 
-absl::StatusOr<KvCache> KvCache::Create(Backend& backend, const ModelSpec& spec, int64_t rows) {
-  if (rows < 1 || rows > spec.context_length) {
-    return absl::InvalidArgumentError(fmt::format(
-        "a cache of {} positions; the model's context is {}", rows, spec.context_length));
-  }
-  KvCache result;
-  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
-    for (const std::string_view part : {"k", "v"}) {
-      CHOIR_ASSIGN_OR_RETURN(std::shared_ptr<DeviceBuffer> buffer,
-                             backend.Allocate(FlatBytes(rows * spec.kv_cols())));
-      result.caches_[CacheName(static_cast<int64_t>(layer), part)] = {std::move(buffer), 0};
-    }
-  }
-  return result;
-}
-
-void KvCache::Bind(const Graph& graph, Bindings& bindings) const {
-  BindByName(graph, caches_, bindings);
-}
-
 }  // namespace choir::engine

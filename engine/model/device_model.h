@@ -1,8 +1,9 @@
 #ifndef CHOIR_ENGINE_MODEL_DEVICE_MODEL_H_
 #define CHOIR_ENGINE_MODEL_DEVICE_MODEL_H_
 
-// What lives on a device: a model's weights, an adapter with its training state, a KV cache. Each
-// binds the persistent tensors that it owns, by name, for Backend::Compile:
+// What lives on a device: a model's weights, and an adapter with its training state (a KV cache has
+// a file of its own). Each binds the persistent tensors that it owns, by name, for
+// Backend::Compile:
 //
 //   Bindings bindings;
 //   device_model.Bind(train.graph, bindings);
@@ -77,17 +78,6 @@ class DeviceAdapter {
   std::map<AdapterPart, std::shared_ptr<DeviceBuffer>> parts_;
   std::map<std::string, Binding, std::less<>> names_;
   std::shared_ptr<DeviceBuffer> squared_norm_;
-};
-
-// Keys and values of all layers, f32, `rows` positions.
-class KvCache {
- public:
-  static absl::StatusOr<KvCache> Create(Backend& backend, const ModelSpec& spec, int64_t rows);
-
-  void Bind(const Graph& graph, Bindings& bindings) const;
-
- private:
-  std::map<std::string, Binding, std::less<>> caches_;
 };
 
 }  // namespace choir::engine

@@ -132,8 +132,10 @@ Attrs ForwardBuilder::AttentionAttributes(int64_t layer) const {
 
 absl::StatusOr<TensorId> ForwardBuilder::AppendToCache(int64_t layer, std::string_view part,
                                                        TensorId x) {
-  const TensorId cache =
-      Persistent(CacheName(layer, part), F32(context_.cached->cache_rows, spec().kv_cols()));
+  CHOIR_ASSIGN_OR_RETURN(
+      const TensorDesc desc,
+      KvCacheDesc(context_.cached->type, context_.cached->cache_rows, spec().kv_cols()));
+  const TensorId cache = Persistent(CacheName(layer, part), desc);
   CHOIR_RETURN_IF_ERROR(
       graph_.AddNode("kv_append", {x, context_.cached->start}, {}, {cache}).status());
   return cache;

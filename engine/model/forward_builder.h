@@ -16,6 +16,7 @@
 #include "engine/gguf/gguf_file.h"
 #include "engine/graph/graph.h"
 #include "engine/model/adapter_layout.h"
+#include "engine/model/kv_cache.h"
 #include "engine/model/model_spec.h"
 
 namespace choir::engine {
@@ -30,6 +31,7 @@ struct PackedTokens {
 struct CachedTokens {
   TensorId start = -1;     // (1,1) i32: the cache row of the first token
   int64_t cache_rows = 0;  // S
+  KvCacheType type = KvCacheType::kF32;
 };
 
 // Dropout on the inputs of adapters (engine/ops/dropout_mask.h).

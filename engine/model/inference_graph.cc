@@ -23,7 +23,8 @@ absl::StatusOr<LogitsGraph> BuildLogitsGraph(const Model& model, const AdapterLa
 }
 
 absl::StatusOr<CachedGraph> BuildCachedGraph(const Model& model, const AdapterLayout* adapter,
-                                             int64_t tokens, int64_t cache_rows) {
+                                             int64_t tokens, int64_t cache_rows,
+                                             KvCacheType cache_type) {
   CachedGraph result;
   Graph& graph = result.graph;
   result.ids = graph.AddInput("ids", I32(1, tokens));
@@ -35,7 +36,7 @@ absl::StatusOr<CachedGraph> BuildCachedGraph(const Model& model, const AdapterLa
                                  .adapter = adapter,
                                  .positions = result.positions,
                                  .packed = std::nullopt,
-                                 .cached = CachedTokens{result.start, cache_rows}});
+                                 .cached = CachedTokens{result.start, cache_rows, cache_type}});
   CHOIR_ASSIGN_OR_RETURN(const TensorId hidden, builder.HiddenStates(result.ids));
   CHOIR_ASSIGN_OR_RETURN(const std::vector<TensorId> last,
                          graph.AddNode("gather_rows", {hidden, result.last_row}));

@@ -10,6 +10,7 @@
 
 #include "engine/graph/graph.h"
 #include "engine/model/adapter_layout.h"
+#include "engine/model/kv_cache.h"
 #include "engine/model/model.h"
 
 namespace choir::engine {
@@ -40,7 +41,8 @@ struct CachedGraph {
   TensorId logits = -1;     // output, f32 (1,V)
 };
 absl::StatusOr<CachedGraph> BuildCachedGraph(const Model& model, const AdapterLayout* adapter,
-                                             int64_t tokens, int64_t cache_rows);
+                                             int64_t tokens, int64_t cache_rows,
+                                             KvCacheType cache_type = KvCacheType::kF32);
 
 }  // namespace choir::engine
 

@@ -108,17 +108,17 @@ absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLay
 }
 
 absl::StatusOr<ModelPlan> PlanForGeneration(const Model& model, const AdapterLayout* adapter,
-                                            int64_t prompt_tokens, int64_t cache_rows) {
+                                            int64_t prompt_tokens, int64_t cache_rows,
+                                            KvCacheType cache_type) {
   CHOIR_ASSIGN_OR_RETURN(const CachedGraph prompt,
-                         BuildCachedGraph(model, adapter, prompt_tokens, cache_rows));
-  CHOIR_ASSIGN_OR_RETURN(const CachedGraph decode, BuildCachedGraph(model, adapter, 1, cache_rows));
+                         BuildCachedGraph(model, adapter, prompt_tokens, cache_rows, cache_type));
+  CHOIR_ASSIGN_OR_RETURN(const CachedGraph decode,
+                         BuildCachedGraph(model, adapter, 1, cache_rows, cache_type));
   ModelPlan plan;
   plan.arena_bytes = ArenaBytes(prompt.graph) + ArenaBytes(decode.graph);
   plan.weight_bytes = WeightBytes(model);
   plan.adapter_bytes = AdapterBytes(adapter, 1);
-  const auto layers = static_cast<int64_t>(model.spec().layers.size());
-  plan.cache_bytes =
-      static_cast<uint64_t>(2 * layers * cache_rows * model.spec().kv_cols()) * sizeof(float);
+  CHOIR_ASSIGN_OR_RETURN(plan.cache_bytes, KvCacheBytes(model.spec(), cache_rows, cache_type));
   return plan;
 }
 

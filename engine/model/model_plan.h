@@ -12,6 +12,7 @@
 
 #include "engine/backend/backend.h"
 #include "engine/model/adapter_layout.h"
+#include "engine/model/kv_cache.h"
 #include "engine/model/model.h"
 #include "engine/model/train_graph.h"
 
@@ -47,7 +48,8 @@ uint64_t LeastResidentBytes(const Model& model);
 absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,
                                             int64_t tokens);
 absl::StatusOr<ModelPlan> PlanForGeneration(const Model& model, const AdapterLayout* adapter,
-                                            int64_t prompt_tokens, int64_t cache_rows);
+                                            int64_t prompt_tokens, int64_t cache_rows,
+                                            KvCacheType cache_type);
 
 }  // namespace choir::engine
 

@@ -200,8 +200,9 @@ TEST_F(ModelTest, PlanCountsWhatTrainingNeeds) {
   const auto plain = PlanForTraining(model, layout, {.tokens = 32});
   const auto checkpointed = PlanForTraining(model, layout, {.tokens = 32, .checkpoint = true});
   const auto eval = PlanForEvaluation(model, &layout, 32);
-  const auto generation = PlanForGeneration(model, &layout, 16, 48);
-  ASSERT_TRUE(plain.ok() && checkpointed.ok() && eval.ok() && generation.ok());
+  const auto generation = PlanForGeneration(model, &layout, 16, 48, KvCacheType::kF32);
+  const auto halves = PlanForGeneration(model, &layout, 16, 48, KvCacheType::kF16);
+  ASSERT_TRUE(plain.ok() && checkpointed.ok() && eval.ok() && generation.ok() && halves.ok());
   uint64_t weights = 0;
   for (const GgufTensor& tensor : model.file().tensors()) weights += tensor.bytes.size();
   EXPECT_EQ(plain->weight_bytes, weights);
@@ -209,8 +210,19 @@ TEST_F(ModelTest, PlanCountsWhatTrainingNeeds) {
   EXPECT_LT(checkpointed->arena_bytes, plain->arena_bytes / 2);
   EXPECT_LT(eval->arena_bytes, checkpointed->arena_bytes);
   EXPECT_EQ(generation->cache_bytes, 2u * 8 * 48 * 8 * 4);
+  EXPECT_EQ(halves->cache_bytes, generation->cache_bytes / 2);
   EXPECT_EQ(generation->total_bytes(), generation->arena_bytes + weights +
                                            adapter->ParameterCount() * 4 + generation->cache_bytes);
+}
+
+TEST_F(ModelTest, AQ8CacheNeedsWholeBlocks) {
+  const Model model = Open(TinyLlamaBuilder());  // 8 columns of keys
+  const auto bytes = KvCacheBytes(model.spec(), 16, KvCacheType::kQ8_0);
+  ASSERT_EQ(bytes.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(bytes.status().message().find("whole blocks of 32"), std::string::npos);
+  EXPECT_EQ(SizeBytes(*KvCacheDesc(KvCacheType::kQ8_0, 16, 64)), 16 * 2 * 34);
+  EXPECT_FALSE(ParseKvCacheType("q4_0").ok());
+  EXPECT_EQ(*ParseKvCacheType("q8_0"), KvCacheType::kQ8_0);
 }
 
 }  // namespace

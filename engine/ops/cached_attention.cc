@@ -3,6 +3,7 @@
 
 #include "engine/ops/attention_rules.h"
 #include "engine/ops/schemas.h"
+#include "engine/quant/weight_format.h"
 
 namespace choir::engine {
 namespace {
@@ -15,8 +16,8 @@ absl::StatusOr<std::vector<TensorDesc>> Infer(std::span<const TensorDesc> inputs
   const int64_t cache_rows = check.rows(1);
   const int64_t kv_cols = check.cols(1);
   check.IsF32(0, "q", kAnyExtent, kAnyExtent);
-  check.IsF32(1, "k_cache", cache_rows, kv_cols);
-  check.IsF32(2, "v_cache", cache_rows, kv_cols);
+  check.IsCache(1, "k_cache", cache_rows, kv_cols);
+  check.IsCache(2, "v_cache", cache_rows, kv_cols);
   check.IsI32(3, "start", 1, 1);
   check.Require(check.rows(0) <= cache_rows, "more query rows than the cache has");
   CheckAttentionHeads(check, check.cols(0), kv_cols);
@@ -61,8 +62,11 @@ struct CacheShape {
   int64_t cache_rows;
 };
 
-OpExample Make(std::string name, CacheShape shape, int32_t start, double window, double softcap) {
-  const TensorDesc cache = F32(shape.cache_rows, shape.kv_heads * shape.head_size);
+OpExample Make(std::string name, CacheShape shape, int32_t start, double window, double softcap,
+               const WeightFormat* format = nullptr) {
+  const int64_t kv_cols = shape.kv_heads * shape.head_size;
+  const TensorDesc cache = format == nullptr ? F32(shape.cache_rows, kv_cols)
+                                             : Weight(format, shape.cache_rows, kv_cols);
   return {.name = std::move(name),
           .inputs = {F32(shape.tokens, shape.heads * shape.head_size), cache, cache, I32(1, 1)},
           .updates = {},
@@ -82,6 +86,16 @@ std::vector<OpExample> Examples() {
       Make("decode_into_last_row", {1, 2, 1, 64, 70}, 69, 0, 0),
       Make("window", {3, 2, 2, 8, 24}, 12, 5, 0),
       Make("softcap", {2, 2, 1, 7, 9}, 4, 0, 1.5),
+      Make("long_prompt", {70, 2, 1, 32, 140}, 66, 0, 0),
+      Make("f16_prompt", {70, 4, 2, 16, 140}, 66, 0, 0, &kF16Format),
+      Make("f16_odd_columns", {3, 3, 3, 5, 9}, 4, 0, 0, &kF16Format),
+      Make("f16_decode", {1, 4, 2, 64, 140}, 130, 0, 0, &kF16Format),
+      Make("f16_window", {3, 2, 2, 8, 100}, 80, 5, 1.5, &kF16Format),
+      Make("q8_0_prompt", {70, 4, 2, 32, 140}, 66, 0, 0, &kQ8_0Format),
+      // Heads that begin and end within a block.
+      Make("q8_0_small_heads", {3, 8, 4, 8, 16}, 6, 0, 0, &kQ8_0Format),
+      Make("q8_0_decode", {1, 4, 2, 64, 140}, 130, 0, 0, &kQ8_0Format),
+      Make("q8_0_odd_heads", {1, 4, 4, 24, 70}, 69, 7, 0, &kQ8_0Format),
   };
 }
 

@@ -85,6 +85,30 @@ void CallCheck::UpdateIsF32(size_t update, std::string_view name, int64_t rows, 
   Matches(updates_, update, name, DType::kF32, rows, cols);
 }
 
+void CallCheck::CacheMatches(std::span<const TensorDesc> tensors, size_t index,
+                             std::string_view name, int64_t rows, int64_t cols) {
+  if (!ok() || index >= tensors.size()) return;
+  const TensorDesc& tensor = tensors[index];
+  Matches(tensors, index, name, tensor.dtype == DType::kWeight ? DType::kWeight : DType::kF32, rows,
+          cols);
+  if (!ok() || tensor.dtype == DType::kF32) return;
+  const WeightFormat* const format = tensor.format;
+  Require(format == &kF16Format || format == &kQ8_0Format,
+          fmt::format("{} must be f32, F16 or Q8_0", name));
+  if (!ok()) return;
+  Require(tensor.shape.cols % static_cast<int64_t>(format->block_elements) == 0,
+          fmt::format("rows of {} are no whole number of {} blocks ({} elements each)", name,
+                      format->name, format->block_elements));
+}
+
+void CallCheck::IsCache(size_t input, std::string_view name, int64_t rows, int64_t cols) {
+  CacheMatches(inputs_, input, name, rows, cols);
+}
+
+void CallCheck::UpdateIsCache(size_t update, std::string_view name, int64_t rows, int64_t cols) {
+  CacheMatches(updates_, update, name, rows, cols);
+}
+
 double CallCheck::Float(std::string_view name, double min, double max) {
   if (!ok()) return min;
   Require(attrs_.Has(name), fmt::format("attribute {} is missing", name));

@@ -41,6 +41,9 @@ class CallCheck {
   // A weight in format F32: norms and other vectors, which no model file quantises.
   void IsF32Weight(size_t input, std::string_view name, int64_t rows, int64_t cols);
   void UpdateIsF32(size_t update, std::string_view name, int64_t rows, int64_t cols);
+  // A KV cache: f32, or in one of the formats that caches have (F16, Q8_0).
+  void IsCache(size_t input, std::string_view name, int64_t rows, int64_t cols);
+  void UpdateIsCache(size_t update, std::string_view name, int64_t rows, int64_t cols);
 
   // The attribute's value, which must be there and in range (and whole, for Int); `min` if it is
   // not.
@@ -62,6 +65,8 @@ class CallCheck {
  private:
   void Matches(std::span<const TensorDesc> tensors, size_t index, std::string_view name,
                DType dtype, int64_t rows, int64_t cols);
+  void CacheMatches(std::span<const TensorDesc> tensors, size_t index, std::string_view name,
+                    int64_t rows, int64_t cols);
 
   std::string_view op_;
   std::span<const TensorDesc> inputs_;

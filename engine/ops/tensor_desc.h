@@ -21,7 +21,8 @@ struct Shape {
 enum class DType : uint8_t {
   kF32,     // activations, adapter factors, gradients, optimizer state
   kI32,     // token ids, positions, segment ids, row numbers
-  kWeight,  // a frozen weight as it stands in the model file; `format` says how
+  kWeight,  // rows of blocks; `format` says how. A frozen weight as it stands in the model file,
+            // or a KV cache: the one such tensor that ops write
 };
 
 struct TensorDesc {

@@ -1,11 +1,8 @@
-// attention and cached_attention: softmax(q k^T) v in tiles with a running maximum (Dao et al.
-// 2022, Milakov and Gimelshein 2018). One task is one tile of queries of one head; no scores
-// outlive it.
+// attention: softmax(q k^T) v in tiles with a running maximum (Dao et al. 2022, Milakov and
+// Gimelshein 2018). One task is one tile of queries of one head; no scores outlive it.
 
 #include <cmath>
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "base/status_macros.h"
 #include "engine/backend/cpu/attention_tiles.h"
@@ -32,9 +29,9 @@ class AttentionForward {
   const float* k_;
   const float* v_;
   float* out_;
-  float* lse_ = nullptr;  // (T, H), or null
-  TileGemms scores_;      // (queries, keys) = q k^T
-  TileGemms values_;      // (queries, head_size) += p v
+  float* lse_;        // (T, H)
+  TileGemms scores_;  // (queries, keys) = q k^T
+  TileGemms values_;  // (queries, head_size) += p v
   WorkerScratch tile_, out_tile_, max_, sum_;
 };
 
@@ -44,7 +41,7 @@ AttentionForward::AttentionForward(const CpuCall& call, CpuCompiler& compiler)
       k_(call.inputs[1].f32()),
       v_(call.inputs[2].f32()),
       out_(call.outputs[0].f32()),
-      lse_(call.outputs.size() > 1 ? call.outputs[1].f32() : nullptr),
+      lse_(call.outputs[1].f32()),
       tile_(compiler.ReservePerWorker(kAttentionTile * kAttentionTile * 4)),
       out_tile_(compiler.ReservePerWorker(kAttentionTile * shape_.head_size * 4)),
       max_(compiler.ReservePerWorker(kAttentionTile * 4)),
@@ -118,7 +115,7 @@ void AttentionForward::WriteRows(int64_t query0, int64_t rows, int64_t head,
     ScaleVector(state.out + i * shape_.head_size, 1.0F / state.sum[i],
                 out_ + query * shape_.q_stride() + head * shape_.head_size,
                 static_cast<size_t>(shape_.head_size));
-    if (lse_ != nullptr) lse_[query * shape_.heads + head] = state.max[i] + std::log(state.sum[i]);
+    lse_[query * shape_.heads + head] = state.max[i] + std::log(state.sum[i]);
   }
 }
 
@@ -132,25 +129,8 @@ absl::StatusOr<CpuProgram> PrepareAttention(const CpuCall& call, CpuCompiler& co
   };
 }
 
-absl::StatusOr<CpuProgram> PrepareCachedAttention(const CpuCall& call, CpuCompiler& compiler) {
-  CHOIR_ASSIGN_OR_RETURN(const auto kernel, AttentionForward::Create(call, compiler));
-  const int32_t* const start = call.inputs[3].i32();
-  const int64_t window = call.attrs.Int("window");
-  const int64_t tokens = call.inputs[0].rows();
-  const int64_t cache_rows = call.inputs[1].rows();
-  return [=](CpuRun& run) -> absl::Status {
-    if (*start < 0 || *start > cache_rows - tokens) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{} tokens at position {} do not fit a cache of {}", tokens, *start, cache_rows));
-    }
-    kernel->Run({.first_query = *start, .window = window}, run);
-    return absl::OkStatus();
-  };
-}
-
 }  // namespace
 
 const CpuKernel kAttentionCpuKernel = {PrepareAttention};
-const CpuKernel kCachedAttentionCpuKernel = {PrepareCachedAttention};
 
 }  // namespace choir::engine

@@ -1,4 +1,4 @@
-// Kernels that move rows: embed and its gradient, gather_rows, kv_append.
+// Kernels that move rows: embed and its gradient, gather_rows.
 
 #include <cstring>
 #include <optional>
@@ -110,26 +110,10 @@ absl::StatusOr<CpuProgram> PrepareGatherRows(const CpuCall& call, CpuCompiler& /
   };
 }
 
-absl::StatusOr<CpuProgram> PrepareKvAppend(const CpuCall& call, CpuCompiler& /*compiler*/) {
-  const CpuInput x = call.inputs[0];
-  const int32_t* const start = call.inputs[1].i32();
-  const CpuOutput cache = call.updates[0];
-  return [=](CpuRun& /*run*/) {
-    if (*start < 0 || *start > cache.rows() - x.rows()) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{} tokens at position {} do not fit a cache of {}", x.rows(), *start, cache.rows()));
-    }
-    std::memcpy(cache.f32() + *start * cache.cols(), x.f32(),
-                static_cast<size_t>(x.rows() * x.cols()) * sizeof(float));
-    return absl::OkStatus();
-  };
-}
-
 }  // namespace
 
 const CpuKernel kEmbedCpuKernel = {PrepareEmbed};
 const CpuKernel kEmbedGradCpuKernel = {PrepareEmbedGrad};
 const CpuKernel kGatherRowsCpuKernel = {PrepareGatherRows};
-const CpuKernel kKvAppendCpuKernel = {PrepareKvAppend};
 
 }  // namespace choir::engine

@@ -1,4 +1,5 @@
 #include "engine/backend/vulkan/kernels/attention_call.h"
+#include "engine/quant/weight_format.h"
 
 namespace choir::engine::vulkan {
 namespace {
@@ -19,6 +20,11 @@ absl::Status Record(KernelContext& context) {
 
 }  // namespace
 
+uint32_t KvFormatOf(const TensorDesc& desc) {
+  if (desc.dtype == DType::kF32) return kKvF32;
+  return desc.format == &kF16Format ? kKvF16 : kKvQ8_0;
+}
+
 absl::Status EmitAttention(KernelContext& context, bool cached, const TensorView* lse) {
   const AttentionCall call(context, context.Input(0).desc.shape, context.Input(1).desc.shape);
   const Tile tile = ChooseTile(call.tokens);
@@ -32,7 +38,8 @@ absl::Status EmitAttention(KernelContext& context, bool cached, const TensorView
   }
   return dispatch
       .Constants({static_cast<uint32_t>(tile.keys), static_cast<uint32_t>(tile.queries),
-                  call.Columns(tile.keys), static_cast<uint32_t>(cached)})
+                  call.Columns(tile.keys), static_cast<uint32_t>(cached),
+                  KvFormatOf(context.Input(1).desc)})
       .Push(call.tokens)
       .Push(call.keys)
       .Push(call.heads)

@@ -39,6 +39,12 @@ struct AttentionCall {
   }
 };
 
+// The number of a KV cache's format in the shaders (kv_elements.glsl).
+inline constexpr uint32_t kKvF32 = 0;
+inline constexpr uint32_t kKvF16 = 1;
+inline constexpr uint32_t kKvQ8_0 = 2;
+uint32_t KvFormatOf(const TensorDesc& desc);
+
 // Forward, causal within segments or (cached) over a cache. `place`: segments, or the start row.
 // `lse` may be null when cached.
 absl::Status EmitAttention(KernelContext& context, bool cached, const TensorView* lse);

@@ -10,17 +10,22 @@ layout(constant_id = 0) const uint kKeys = 16u;
 layout(constant_id = 1) const uint kQueries = 16u;
 layout(constant_id = 2) const uint kColumns = 8u;  // ceil(D / kKeys): columns of o an invocation has
 layout(constant_id = 3) const uint kCached = 0u;
+layout(constant_id = 4) const uint kKvFormat = 0u;
 layout(push_constant) uniform Params {
   uint q_at, k_at, v_at, place_at, o_at, lse_at;
   uint tokens, keys, heads, kv_heads, head_size, window;
   float scale, softcap;
 } p;
 layout(binding = 0, std430) readonly buffer Q { float q[]; };
-layout(binding = 1, std430) readonly buffer K { float k[]; };
-layout(binding = 2, std430) readonly buffer V { float v[]; };
+layout(binding = 1, std430) readonly buffer K { uint k[]; };
+layout(binding = 2, std430) readonly buffer V { uint v[]; };
 layout(binding = 3, std430) readonly buffer Place { int place[]; };  // segments, or the start
 layout(binding = 4, std430) writeonly buffer O { float o[]; };
 layout(binding = 5, std430) writeonly buffer Lse { float lse[]; };
+
+#include "kv_elements.glsl"
+KV_LOADER(Key, k)
+KV_LOADER(Value, v)
 
 const uint kChunk = 32u;
 shared float q_tile[kQueries * (kChunk + 1u)];
@@ -49,10 +54,11 @@ uint FirstKey(uint i, uint position, uint from, uint end) {
   return first_key;
 }
 
-float Score(uint q_row, uint k_row0, uint i0, uint j0, uint end) {
+float Score(uint q_row, uint kv_col, uint i0, uint j0, uint end) {
   const uint x = gl_LocalInvocationID.x;
   const uint y = gl_LocalInvocationID.y;
   const uint threads = kKeys * kQueries;
+  const uint kv_cols = p.kv_heads * p.head_size;
   float sum = 0.0;
   for (uint d0 = 0u; d0 < p.head_size; d0 += kChunk) {
     barrier();
@@ -68,7 +74,7 @@ float Score(uint q_row, uint k_row0, uint i0, uint j0, uint end) {
       const uint d = d0 + n % kChunk;
       const bool inside = j0 + row < end && d < p.head_size;
       k_tile[row * (kChunk + 1u) + n % kChunk] =
-          inside ? k[k_row0 + (j0 + row) * p.kv_heads * p.head_size + d] : 0.0;
+          inside ? Key(p.k_at, j0 + row, kv_col + d, kv_cols) : 0.0;
     }
     barrier();
     for (uint d = 0u; d < kChunk; ++d) {
@@ -94,8 +100,8 @@ void main() {
   if (kCached == 0u) from = FirstKey(i, position, from, end);
 
   const uint q_row = p.q_at + (i0 * p.heads + head) * p.head_size;
-  const uint k_row0 = p.k_at + kv_head * p.head_size;
-  const uint v_row0 = p.v_at + kv_head * p.head_size;
+  const uint kv_col = kv_head * p.head_size;
+  const uint kv_cols = p.kv_heads * p.head_size;
   const float kNone = -3.4e38;
   float peak = kNone;
   float total = 0.0;
@@ -103,7 +109,7 @@ void main() {
   for (uint c = 0u; c < kColumns; ++c) sums[c] = 0.0;
 
   for (uint j0 = from; j0 < end; j0 += kKeys) {
-    const float score = Score(q_row, k_row0, i0, j0, end);
+    const float score = Score(q_row, kv_col, i0, j0, end);
     const bool visible = Visible(i, j0 + x, position);
     weights[y * kKeys + x] = visible ? score : kNone;
     barrier();
@@ -120,10 +126,9 @@ void main() {
     for (uint n = 0u; n < count; ++n) {
       const float weight = weights[y * kKeys + n];
       total += weight;
-      const uint v_row = v_row0 + (j0 + n) * p.kv_heads * p.head_size;
       for (uint c = 0u; c < kColumns; ++c) {
         const uint d = x + kKeys * c;
-        if (d < p.head_size) sums[c] += weight * v[v_row + d];
+        if (d < p.head_size) sums[c] += weight * Value(p.v_at, j0 + n, kv_col + d, kv_cols);
       }
     }
   }
