@@ -265,6 +265,7 @@ TEST_F(ChoirBinaryTest, PlanSaysMemoryStepsAndUpload) {
   EXPECT_EQ(json["upload_bytes"].get<int64_t>(), 4 * json["trained_values"].get<int64_t>());
 }
 
+// What each bad input must say and give.
 TEST_F(ChoirBinaryTest, DataCheckTellsWhatIsThereAndWhatIsNot) {
   WriteText("a.jsonl",
             "{\"text\": \"Once upon a time\"}\nnot json\n{\"text\": \"Once  upon a time\"}\n"
@@ -302,6 +303,46 @@ std::pair<double, double> LossesOf(const std::string& log) {
     losses.push_back(nlohmann::json::parse(line)["loss"]);
   }
   return losses.empty() ? std::pair(0.0, 0.0) : std::pair(losses.front(), losses.back());
+}
+
+TEST_F(ChoirBinaryTest, ChoicesAreCountedAgainstTheAnswers) {
+  const std::string items = data_ + "/datasets/pubmedqa300/test.jsonl";
+  const Outcome all = Choir({"eval", "--model", model_, "--data", items, "--choices",
+                             "Yes,No,Maybe", "--json", "--quiet"});
+  ASSERT_EQ(all.exit_code, 0) << all.err;
+  const auto report = nlohmann::json::parse(all.out);
+  EXPECT_EQ(report["items"], 30);
+  EXPECT_EQ(report["majority"]["choice"], "Yes");
+  EXPECT_EQ(report["majority"]["accuracy"], 0.5);
+  int counted = 0;
+  for (const auto& row : report["per_token"]["confusion"]) {
+    for (const auto& count : row) counted += count.get<int>();
+  }
+  EXPECT_EQ(counted, 30);
+  const Outcome missing =
+      Choir({"eval", "--model", model_, "--data", items, "--choices", "yes,no"});
+  EXPECT_EQ(missing.exit_code, 3);
+  EXPECT_THAT(missing.err, HasSubstr("test.jsonl:2: the answer 'maybe' is none of the choices"));
+  const Outcome skipped = Choir({"eval", "--model", model_, "--data", items, "--choices", "yes,no",
+                                 "--skip-bad-lines", "--json"});
+  ASSERT_EQ(skipped.exit_code, 0) << skipped.err;
+  EXPECT_EQ(nlohmann::json::parse(skipped.out)["items"], 20);
+  EXPECT_THAT(skipped.err, HasSubstr("left out 10 bad lines"));
+  const Outcome alone = Choir({"eval", "--model", model_, "--data", items, "--choices", "yes"});
+  EXPECT_EQ(alone.exit_code, 2);
+}
+
+TEST_F(ChoirBinaryTest, PlanShowsTheCacheOfEachType) {
+  const auto bytes = [this](const std::string& type) {
+    const Outcome plan = Choir({"plan", "--model", model_, "--ctx", "256", "--backend", "cpu",
+                                "--kv-cache", type, "--json", "--quiet"});
+    EXPECT_EQ(plan.exit_code, 0) << plan.err;
+    return nlohmann::json::parse(plan.out)["generation"]["kv_cache_bytes"].get<int>();
+  };
+  constexpr int kNumbers = 2 * 5 * 256 * 32;  // keys and values, layers, tokens, columns
+  EXPECT_EQ(bytes("f32"), 4 * kNumbers);
+  EXPECT_EQ(bytes("f16"), 2 * kNumbers);
+  EXPECT_EQ(bytes("q8_0"), 34 * kNumbers / 32);
 }
 
 TEST_F(ChoirBinaryTest, ConversationsTrainOnWhatTheAssistantSays) {
@@ -344,7 +385,6 @@ TEST_F(ChoirBinaryTest, ConversationsTrainOnWhatTheAssistantSays) {
   EXPECT_LT(last, 0.3 * first);
 }
 
-// What each bad input must say and give.
 struct BadInputCase {
   const char* name;
   std::vector<std::string> arguments;  // MODEL, DATA, TMP stand for paths

@@ -1,4 +1,4 @@
-// `choir eval`: how well a model, with or without an adapter, predicts a text.
+// `choir eval`: how well a model, with or without an adapter, predicts a text or chooses an answer.
 
 #include <memory>
 #include <string>
@@ -12,6 +12,7 @@
 #include "cli/data_options.h"
 #include "cli/engine_options.h"
 #include "cli/engine_session.h"
+#include "cli/eval_choices.h"
 #include "cli/humane.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
@@ -25,6 +26,7 @@ struct Options {
   std::vector<std::string> adapters;
   std::string data;
   DataOptions data_options;
+  ChoiceOptions choices;
   DeviceOptions device;
 };
 
@@ -32,6 +34,15 @@ absl::Status Run(const Options& options, Environment& environment) {
   Output& output = environment.output;
   CHOIR_ASSIGN_OR_RETURN(const EngineSession session,
                          OpenSession(options.device, options.model, options.adapters));
+  if (!options.choices.choices.empty()) {
+    return EvaluateChoices({.options = options.choices,
+                            .data = options.data,
+                            .chat_template = options.data_options.chat_template,
+                            .context_tokens = options.data_options.context_tokens,
+                            .skip_bad_lines = options.data_options.skip_bad_lines,
+                            .compute = ComputeOf(options.device)},
+                           session, environment);
+  }
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data,
                          LoadData("data", options.data, *session.model, options.data_options,
                                   DataUse::kEvaluation, 0, output));
@@ -76,13 +87,24 @@ Action Declare(CLI::App& app) {
       ->required()
       ->type_name("PATH");
   AddDataOptions(app, options->data_options);
+  AddChoiceOptions(app, options->choices);
   AddDeviceOptions(app, options->device);
   app.footer(
       "The mean NLL is the natural logarithm, a predicted token: each token of a document but\n"
       "the first (BOS). Perplexity is its exponential.\n\n"
+      "With --choices each line of --data (JSONL) is a question: \"prompt\", \"messages\" (where "
+      "the\n"
+      "model has a chat template) or \"text\", with its answer in \"answer\" or \"label\", or at "
+      "the\n"
+      "beginning of the completion; upper and lower case are the same there. Each choice, as it "
+      "is\n"
+      "written in --choices, is scored by the log-likelihood of its tokens after the prompt, "
+      "summed\n"
+      "and as the mean a token, beside always giving the most frequent answer.\n\n"
       "Examples:\n"
       "  choir eval --model base.gguf --data test.jsonl\n"
-      "  choir eval --model base.gguf --adapter mine.gguf --data test.jsonl --json\n");
+      "  choir eval --model base.gguf --adapter mine.gguf --data test.jsonl --json\n"
+      "  choir eval --model base.gguf --data pubmedqa.jsonl --choices Yes,No,Maybe\n");
   return [options](Environment& environment) { return Run(*options, environment); };
 }
 
