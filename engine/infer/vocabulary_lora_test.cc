@@ -118,7 +118,7 @@ TEST_P(VocabularyLoraTest, LogitsAreThoseOfTheMergedModel) {
 }
 
 TEST_P(VocabularyLoraTest, TextIsThatOfTheMergedModel) {
-  const GeneratorOptions options{.context_tokens = kContext, .prompt_tokens = 8};
+  const CachedModelOptions options{.context_tokens = kContext, .prompt_tokens = 8};
   const GenerateOptions limits{.max_new_tokens = 16, .stop_at_end = false};
   GreedySampler greedy;
   const DeviceAdapter adapter = OnDevice();
