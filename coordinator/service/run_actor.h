@@ -50,6 +50,8 @@ struct RunContext {
 
 std::string RunTopic(std::string_view run_id);
 std::string SessionTopic(std::string_view session_id);
+// A node's or a session's id as the log has it: its first 16 hex digits.
+std::string ShortId(std::string_view id);
 
 // One run: its round machine, its sessions and its chain of adapter versions. Every event goes
 // through the machine, becomes durable, and only then shows. Not thread-safe: the coordinator's
