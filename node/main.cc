@@ -66,6 +66,7 @@ std::thread StopOnSignal(NodeBoard& board) {
 }
 
 absl::Status RunDaemon(const std::string& home_path) {
+  ::signal(SIGPIPE, SIG_IGN);  // whoever read the log may go; the daemon stays
   const NodeHome home{home_path};
   const SystemClock clock;
   SystemRandom random;
