@@ -272,6 +272,8 @@ TEST_F(ChoirBinaryTest, DataCheckTellsWhatIsThereAndWhatIsNot) {
             "{\"prompt\": \"Why?\", \"completion\": \" Because.\"}\n"
             "{\"text\": \"Once upon a time\"}\n");
   WriteText("b.txt", "A longer text that is one example.");
+  WriteText("bad.jsonl", "{}\n");
+  WriteText("c.pdf", "%PDF");
   const Outcome run =
       Choir({"data", "check", temp_.path(), "--model", model_, "--ctx", "16", "--json"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
@@ -281,7 +283,13 @@ TEST_F(ChoirBinaryTest, DataCheckTellsWhatIsThereAndWhatIsNot) {
   EXPECT_EQ(report["prompt_completions"], 1);
   EXPECT_EQ(report["exact_duplicates"], 1);
   EXPECT_EQ(report["loose_duplicates"], 2);
-  EXPECT_EQ(report["unusable_lines"], 1);
+  EXPECT_EQ(report["unusable_lines"], 2);
+  ASSERT_EQ(report["files"].size(), 3u);
+  EXPECT_EQ(report["files"][0]["unusable_lines"], 1);
+  EXPECT_EQ(report["files"][1]["unusable_lines"], 0);
+  EXPECT_EQ(report["files"][2]["file"], Path("bad.jsonl"));
+  EXPECT_EQ(report["files"][2]["examples"], 0);
+  EXPECT_EQ(report["other_files"], 1);
   EXPECT_EQ(report["problems"][0]["line"], 2);
   EXPECT_EQ(report["bytes"]["max"], 34);
   EXPECT_GT(report["tokens"]["total"], 20);
@@ -289,6 +297,7 @@ TEST_F(ChoirBinaryTest, DataCheckTellsWhatIsThereAndWhatIsNot) {
   const Outcome text = Choir({"data", "check", temp_.path()});
   EXPECT_EQ(text.exit_code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("a.jsonl:2: "));
+  EXPECT_THAT(text.out, HasSubstr("c.pdf"));
   std::filesystem::create_directories(Path("empty"));
   WriteText("empty/c.jsonl", "\n");
   EXPECT_EQ(Choir({"data", "check", Path("empty")}).exit_code, 3);

@@ -57,7 +57,9 @@ class DataCheck {
   absl::Status Tokenize(const engine::Example& example, const engine::ExampleOrigin& origin);
   absl::Status Pack();
   void AddProblem(engine::BadLine problem);
+  void AddOtherFile(std::string file);
   [[nodiscard]] std::string Describe();
+  [[nodiscard]] std::string DescribeFiles() const;
   [[nodiscard]] std::string DescribeProblems() const;
   [[nodiscard]] std::string DescribeTokens();
   [[nodiscard]] nlohmann::json ToJson();
@@ -70,6 +72,8 @@ class DataCheck {
   engine::DataSurvey survey_;
   TokenSurvey tokens_;
   uint64_t bad_lines_ = 0;
+  uint64_t other_files_ = 0;
+  std::vector<std::string> first_other_files_;
   uint64_t untokenised_ = 0;
   std::vector<engine::BadLine> problems_;
 };
@@ -89,6 +93,11 @@ absl::Status DataCheck::Run() {
         },
         &report);
     bad_lines_ += report.bad_lines;
+    for (const auto& [file, lines] : report.bad_lines_by_file) {
+      survey_.files[file].unusable_lines += lines;
+    }
+    other_files_ += report.other_files;
+    for (std::string& file : report.first_other_files) AddOtherFile(std::move(file));
     for (const engine::BadLine& line : report.first_bad_lines) AddProblem(line);
     // A path without an example is told about; only all of them together are an error.
     if (!status.ok() && report.files > 0 && report.examples == 0) {
@@ -126,6 +135,10 @@ void DataCheck::AddProblem(engine::BadLine problem) {
   if (problems_.size() < kKeptProblems) problems_.push_back(std::move(problem));
 }
 
+void DataCheck::AddOtherFile(std::string file) {
+  if (first_other_files_.size() < kKeptProblems) first_other_files_.push_back(std::move(file));
+}
+
 absl::Status DataCheck::Visit(const engine::Example& example, const engine::ExampleOrigin& origin) {
   if (InterruptRequested()) return absl::CancelledError("the check was stopped");
   survey_.Add(example, origin);
@@ -137,6 +150,7 @@ absl::Status DataCheck::Tokenize(const engine::Example& example,
   const auto document = engine::TokenizeExample(example, *tokenizer_, tokenize_);
   if (!document.ok()) {
     ++untokenised_;
+    ++survey_.files[origin.file].unusable_lines;
     AddProblem({origin.file, origin.line, MessageOf(document.status())});
     return absl::OkStatus();
   }
@@ -219,12 +233,27 @@ std::string DataCheck::DescribeTokens() {
   return text;
 }
 
-std::string DataCheck::Describe() {
-  TextTable table({"file", "examples", "size"});
+// Each file that examples or bad lines came from, and what stood beside them.
+std::string DataCheck::DescribeFiles() const {
+  TextTable table({"file", "examples", "size", "unusable"});
   for (const auto& [name, file] : survey_.files) {
-    table.AddRow({name, Count(file.examples), HumaneBytes(file.bytes)});
+    table.AddRow({name, Count(file.examples), HumaneBytes(file.bytes), Count(file.unusable_lines)});
   }
   std::string text = table.Render() + "\n\n";
+  if (other_files_ == 0) return text;
+  text += fmt::format("left out, as their names are not .jsonl, .txt or .md ({}):\n",
+                      Count(other_files_));
+  for (size_t i = 0; i < std::min(first_other_files_.size(), kShownProblems); ++i) {
+    text += fmt::format("  {}\n", first_other_files_[i]);
+  }
+  if (other_files_ > kShownProblems) {
+    text += fmt::format("  and {} more\n", Count(other_files_ - kShownProblems));
+  }
+  return text + "\n";
+}
+
+std::string DataCheck::Describe() {
+  std::string text = DescribeFiles();
   text += fmt::format("{} examples: {} texts, {} prompts with completion, {} conversations\n",
                       Count(survey_.bytes.count()), Count(survey_.texts), Count(survey_.pairs),
                       Count(survey_.conversations));
@@ -255,7 +284,10 @@ nlohmann::json LengthsToJson(engine::LengthSurvey& lengths) {
 nlohmann::json DataCheck::ToJson() {
   nlohmann::json files = nlohmann::json::array();
   for (const auto& [name, file] : survey_.files) {
-    files.push_back({{"file", name}, {"examples", file.examples}, {"bytes", file.bytes}});
+    files.push_back({{"file", name},
+                     {"examples", file.examples},
+                     {"bytes", file.bytes},
+                     {"unusable_lines", file.unusable_lines}});
   }
   nlohmann::json problems = nlohmann::json::array();
   for (const engine::BadLine& problem : problems_) {
@@ -271,6 +303,8 @@ nlohmann::json DataCheck::ToJson() {
       {"exact_duplicates", survey_.exact_repeats},
       {"loose_duplicates", survey_.loose_repeats},
       {"unusable_lines", bad_lines_ + untokenised_},
+      {"other_files", other_files_},
+      {"first_other_files", first_other_files_},
       {"problems", std::move(problems)},
       {"bytes", LengthsToJson(survey_.bytes)},
   };

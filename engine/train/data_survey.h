@@ -43,6 +43,7 @@ class DataSurvey {
   struct File {
     uint64_t examples = 0;
     uint64_t bytes = 0;
+    uint64_t unusable_lines = 0;
   };
 
   void Add(const Example& example, const ExampleOrigin& origin);

@@ -15,7 +15,7 @@
 namespace choir::engine {
 namespace {
 
-constexpr size_t kMaxReportedLines = 100;
+constexpr size_t kMaxReported = 100;
 
 bool IsBlank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
@@ -98,7 +98,8 @@ class ExampleReader {
                                                   : fmt::format("{}:{}: {}", path, line, reason));
     }
     ++report_.bad_lines;
-    if (report_.first_bad_lines.size() < kMaxReportedLines) {
+    ++report_.bad_lines_by_file[path];
+    if (report_.first_bad_lines.size() < kMaxReported) {
       report_.first_bad_lines.push_back({path, line, reason});
     }
     return absl::OkStatus();
@@ -113,30 +114,36 @@ bool HasDataSuffix(std::string_view path) {
   return path.ends_with(".jsonl") || path.ends_with(".txt") || path.ends_with(".md");
 }
 
+struct DataFiles {
+  std::vector<std::string> paths;
+  std::vector<std::string> others;  // that are no data by their names
+};
+
 // Data files of a folder and the folders in it, by path. Hidden ones, and links to folders, are
 // left out.
-absl::StatusOr<std::vector<std::string>> ListDataFiles(const std::string& folder) {
+absl::StatusOr<DataFiles> ListDataFiles(const std::string& folder) {
   namespace fs = std::filesystem;
   std::error_code error;
-  std::vector<std::string> out;
+  DataFiles out;
   fs::recursive_directory_iterator entry(folder, error);
   for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     std::error_code type_error;
     if (name.starts_with('.')) {
       if (entry->is_directory(type_error)) entry.disable_recursion_pending();
-    } else if (HasDataSuffix(name) && entry->is_regular_file(type_error)) {
-      out.push_back(entry->path().string());
+    } else if (entry->is_regular_file(type_error)) {
+      (HasDataSuffix(name) ? out.paths : out.others).push_back(entry->path().string());
     }
   }
   if (error) {
     return absl::UnavailableError(fmt::format("cannot list {}: {}", folder, error.message()));
   }
-  std::sort(out.begin(), out.end());
+  std::sort(out.paths.begin(), out.paths.end());
+  std::sort(out.others.begin(), out.others.end());
   return out;
 }
 
-absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& path) {
+absl::StatusOr<DataFiles> FilesOf(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return ListDataFiles(path);
   if (!std::filesystem::exists(path, error)) {
@@ -146,22 +153,27 @@ absl::StatusOr<std::vector<std::string>> FilesOf(const std::string& path) {
     return absl::InvalidArgumentError(
         fmt::format("{} is neither a folder nor a .jsonl, .txt or .md file", path));
   }
-  return std::vector<std::string>{path};
+  return DataFiles{.paths = {path}, .others = {}};
 }
 
 }  // namespace
 
 absl::Status VisitExamples(const std::string& path, const DatasetOptions& options,
                            const ExampleVisitor& visit, DatasetReport* report) {
-  CHOIR_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOf(path));
+  CHOIR_ASSIGN_OR_RETURN(DataFiles files, FilesOf(path));
   ExampleReader reader(options, visit);
   absl::Status status;
-  for (size_t i = 0; i < files.size() && status.ok(); ++i) status = reader.ReadFileOf(files[i]);
+  for (size_t i = 0; i < files.paths.size() && status.ok(); ++i) {
+    status = reader.ReadFileOf(files.paths[i]);
+  }
+  reader.report_.other_files = files.others.size();
+  files.others.resize(std::min(files.others.size(), kMaxReported));
+  reader.report_.first_other_files = std::move(files.others);
   if (report != nullptr) *report = reader.report_;
   if (!status.ok()) return status;
   if (reader.report_.examples == 0) {
     return absl::InvalidArgumentError(
-        fmt::format("{}: no training example in {} files ({} bad lines)", path, files.size(),
+        fmt::format("{}: no training example in {} files ({} bad lines)", path, files.paths.size(),
                     reader.report_.bad_lines));
   }
   return absl::OkStatus();

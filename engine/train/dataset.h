@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,7 +49,11 @@ struct DatasetReport {
   uint64_t duplicates = 0;  // left out by DatasetOptions::deduplicate
   uint64_t not_taken = 0;   // left out by DatasetOptions::take
   uint64_t bad_lines = 0;
+  std::map<std::string, uint64_t> bad_lines_by_file;
   std::vector<BadLine> first_bad_lines;  // at most 100
+  // Files in the folder that are no data by their names.
+  uint64_t other_files = 0;
+  std::vector<std::string> first_other_files;  // at most 100
 };
 
 // Where an example was read.

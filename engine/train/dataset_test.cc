@@ -112,6 +112,18 @@ TEST(ReadExamplesTest, BadLinesAreSkippedAndReportedIfAsked) {
   EXPECT_EQ(report.first_bad_lines.size(), 100u);
   EXPECT_EQ(report.first_bad_lines[0].file, path);
   EXPECT_EQ(report.first_bad_lines[0].line, 2u);
+  EXPECT_EQ(report.bad_lines_by_file.at(path), 150u);
+}
+
+TEST(ReadExamplesTest, FilesThatAreNoDataAreNamed) {
+  const TempDir dir;
+  WriteFileAt(dir.path() + "/a.txt", "words");
+  WriteFileAt(dir.path() + "/b.pdf", "%PDF");
+  WriteFileAt(dir.path() + "/.hidden", "x");
+  DatasetReport report;
+  ASSERT_TRUE(ReadExamples(dir.path(), {}, &report).ok());
+  EXPECT_EQ(report.other_files, 1u);
+  EXPECT_EQ(report.first_other_files, std::vector<std::string>{dir.path() + "/b.pdf"});
 }
 
 TEST(ReadExamplesTest, LimitsAreKept) {
