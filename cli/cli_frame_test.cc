@@ -222,6 +222,16 @@ TEST(HumaneTest, Counts) {
   EXPECT_EQ(HumaneRate(0.5126), "0.513");
 }
 
+TEST(TextTableTest, IdsAndDatesAlignLeftWhateverTheyBeginWith) {
+  TextTable table({"node", "seen", "part", "loss"});
+  table.AddRow({"1278a9e05b60", "2026-11-21 07:22", "1/4", "1e-05"});
+  table.AddRow({"24d0391adaec", "2026-11-21", "10/40", "+0.25"});
+  EXPECT_EQ(table.Render(),
+            "node          seen               part   loss\n"
+            "1278a9e05b60  2026-11-21 07:22    1/4  1e-05\n"
+            "24d0391adaec  2026-11-21        10/40  +0.25");
+}
+
 TEST(TextTableTest, NumbersAlignRightAndNothingTrails) {
   TextTable table({"name", "tokens"});
   table.AddRow({"a", "12"});

@@ -14,11 +14,14 @@
 namespace choir::cli {
 namespace {
 
+// A number, perhaps with a unit behind it; not a date, and not an id that begins with a digit.
 bool LooksNumeric(std::string_view cell) {
-  if (cell.empty()) return false;
-  const char first = cell.front();
-  return std::isdigit(static_cast<unsigned char>(first)) != 0 ||
-         ((first == '-' || first == '+') && cell.size() > 1);
+  if (cell.starts_with('-') || cell.starts_with('+')) cell.remove_prefix(1);
+  if (cell.empty() || std::isdigit(static_cast<unsigned char>(cell.front())) == 0) return false;
+  const size_t end = cell.find_first_not_of("0123456789.,/:");
+  if (end == std::string_view::npos || cell[end] == ' ' || cell[end] == '%') return true;
+  const std::string_view exponent = cell.substr(end);
+  return exponent.starts_with("e-") || exponent.starts_with("e+");
 }
 
 void AppendCell(std::string& line, std::string_view cell, size_t width, bool right) {

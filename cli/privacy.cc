@@ -64,9 +64,12 @@ void Print(const node::Ledger& ledger, double delta, Output& output) {
   }
   output.Line(table.Render());
   output.Line("");
-  output.Line(fmt::format(
-      "{} masked inputs have left this device. Together: epsilon {} at delta {}.",
-      ledger.departures().size(), EpsilonText(privacy::EpsilonOf(ledger.Spent(), delta)), delta));
+  const double epsilon = privacy::EpsilonOf(ledger.Spent(), delta);
+  output.Line(
+      fmt::format("{} masked inputs have left this device. {}", ledger.departures().size(),
+                  std::isfinite(epsilon)
+                      ? fmt::format("Together: epsilon {:.4f} at delta {}.", epsilon, delta)
+                      : "As some had no noise, there is no bound on what they say together."));
   output.Line("Each line of the ledger follows from the one before; none is missing.");
 }
 
