@@ -10,6 +10,7 @@
 #include "proto/trust/invite.h"
 #include "proto/trust/keys.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/vector_cases.h"
 
 namespace choir::trust {
 namespace {
@@ -30,6 +31,20 @@ TEST(KeysTest, MatchesRfc8032TestOne) {
   EXPECT_EQ(HexEncode(key.public_key()),
             "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
   EXPECT_EQ(HexEncode(key.SignRaw({})).substr(0, 32), "e5564300c360ac729086e2cc806e828a");
+}
+
+TEST(KeysTest, MatchesWycheproof) {
+  const PublicKey key =
+      PublicKeyFrom(
+          HexDecode("7d4d0e7f6153a69b6242b522abbee685fda4420f8834b108c3bdae369ef549fa").value())
+          .value();
+  const auto cases = VectorCases("wycheproof_ed25519.txt");
+  ASSERT_EQ(cases.size(), 63u);
+  for (const auto& entry : cases) {
+    const std::vector<uint8_t> message = HexDecode(entry[1]).value();
+    const std::vector<uint8_t> signature = HexDecode(entry[2]).value();
+    EXPECT_EQ(VerifyRawSignature(key, message, signature), entry[3] == "valid") << entry[0];
+  }
 }
 
 TEST(KeysTest, SignatureBindsItsDomain) {

@@ -175,6 +175,46 @@ TEST(MaskStreamTest, MatchesPublishedKeyStreams) {
             "cea7403d4d606b6e");
 }
 
+// RFC 8439, appendix A.1, test vectors 2 to 4: blocks behind the first one.
+TEST(MaskStreamTest, MatchesRfc8439FurtherOn) {
+  const auto block = [](std::array<uint8_t, 32> key, uint64_t number) {
+    std::vector<uint8_t> out(64);
+    MaskStream stream(Prg::kChaCha20, SecretBytes<32>());
+    stream.Restart(SecretBytes<32>(key), 64 * number);
+    stream.Next(out);
+    return HexEncode(out);
+  };
+  EXPECT_EQ(block({}, 1),
+            "9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed"
+            "29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f");
+  std::array<uint8_t, 32> last_bit{};
+  last_bit[31] = 1;
+  EXPECT_EQ(block(last_bit, 1),
+            "3aeb5224ecf849929b9d828db1ced4dd832025e8018b8160b82284f3c949aa5a"
+            "8eca00bbb4a73bdad192b5c42f73f2fd4e273644c8b36125a64addeb006c13a0");
+  EXPECT_EQ(block({0, 0xff}, 2),
+            "72d54dfbf12ec44b362692df94137f328fea8da73990265ec1bbbea1ae9af0ca"
+            "13b25aa26cb4a648cb9b9d1be65b2c0924a66c54d545ec1b7374f4872e99f096");
+}
+
+// NIST's AESAVS (KeySbox and VarKey of 256 bits): they encrypt zeros, which is our first block.
+TEST(MaskStreamTest, MatchesAesavs) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"c47b0294dbbbee0fec4757f22ffeee3587ca4730c3d33b691df38bab076bc558",
+       "46f2fb342d6f0ab477476fc501242c5f"},
+      {"28d46cffa158533194214a91e712fc2b45b518076675affd910edeca5f41ac64",
+       "4bf3b0a69aeb6657794f2901b1440ad4"},
+      {"8000000000000000000000000000000000000000000000000000000000000000",
+       "e35a6dcb19b201a01ebcfa8aa22b5759"},
+      {"c000000000000000000000000000000000000000000000000000000000000000",
+       "b29169cdcf2d83e838125a12ee6aa400"}};
+  for (const auto& [key, block] : cases) {
+    std::vector<uint8_t> out(16);
+    MaskStream(Prg::kAes256Ctr, Secret(key)).Next(out);
+    EXPECT_EQ(HexEncode(out), block);
+  }
+}
+
 TEST(MaskStreamTest, PiecesContinueOneStream) {
   const SecretBytes<32> key(std::array<uint8_t, 32>{3});
   for (const Prg prg : {Prg::kChaCha20, Prg::kAes256Ctr}) {
