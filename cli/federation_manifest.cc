@@ -31,6 +31,7 @@ struct SignOptions {
   std::vector<std::string> revoke;
   std::vector<std::string> reinstate;
   uint32_t valid_days = 0;
+  trust::PrivacyFloorEdit privacy;
 };
 
 absl::Status Show(const ShowOptions& options, Environment& environment) {
@@ -75,6 +76,7 @@ absl::StatusOr<trust::ManifestEdit> EditFrom(const SignOptions& options, absl::T
   trust::ManifestEdit edit;
   if (options.min_cohort != 0) edit.min_cohort = options.min_cohort;
   edit.any_base_model = options.any_model;
+  edit.privacy = options.privacy;
   for (const std::string& model : options.allow) {
     CHOIR_ASSIGN_OR_RETURN(std::string digest, ModelDigest(model));
     edit.allow_models.insert(std::move(digest));
@@ -135,6 +137,19 @@ Action DeclareShow(CLI::App& app) {
   return [options](Environment& environment) { return Show(*options, environment); };
 }
 
+void AddPrivacyFloor(CLI::App& app, trust::PrivacyFloorEdit& privacy) {
+  app.add_flag("--distributed-noise,!--any-noise", privacy.distributed,
+               "Only runs whose nodes add the privacy noise themselves; any: takes that back");
+  app.add_option("--min-noise-multiplier", privacy.min_noise_multiplier,
+                 "Smallest noise multiplier of any run; above 0, no run without noise")
+      ->check(CLI::Range(0.0, 1e4));
+  app.add_option("--max-epsilon", privacy.max_epsilon,
+                 "Largest privacy budget of any run; 0: a run needs none")
+      ->check(CLI::Range(0.0, 1e5));
+  app.add_option("--max-delta", privacy.max_delta, "Largest delta of any run; 0: any")
+      ->check(CLI::Range(0.0, 0.999));
+}
+
 Action DeclareSign(CLI::App& app) {
   auto options = std::make_shared<SignOptions>();
   AddAuthorityOptions(app, options->authority);
@@ -150,13 +165,18 @@ Action DeclareSign(CLI::App& app) {
       ->type_name("NODE");
   app.add_option("--reinstate", options->reinstate, "Takes a revocation back; may be repeated")
       ->type_name("NODE");
+  AddPrivacyFloor(app, options->privacy);
   app.add_option("--valid-days", options->valid_days, "New end: so many days from now")
       ->check(CLI::Range(1u, 3650u));
   app.footer(
       "The authority's last manifest with these changes, its serial one higher. What is not named\n"
       "stays as it is. Needs no network: sign where the key is, publish from anywhere.\n"
+      "Nodes refuse the tasks of a run that promises less privacy than the manifest asks for, "
+      "also\n"
+      "of one that has begun.\n"
       "\nExamples:\n"
       "  choir federation manifest sign --min-cohort 16\n"
+      "  choir federation manifest sign --distributed-noise --max-epsilon 8 --max-delta 1e-5\n"
       "  choir federation manifest sign --allow-model llama.gguf --valid-days 365\n"
       "  choir federation manifest sign --authority /media/key --passphrase-file secret.txt\n");
   return [options](Environment& environment) { return Sign(*options, environment); };

@@ -31,6 +31,18 @@ void ShowList(Output& output, const char* title, const List& list, const char* n
   }
 }
 
+std::string FloorText(const v1::PrivacyFloor& floor) {
+  std::string text;
+  const auto add = [&text](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+  if (floor.distributed()) add("noise by the nodes themselves");
+  if (floor.min_noise_multiplier() > 0) {
+    add(fmt::format("noise multiplier {} or more", floor.min_noise_multiplier()));
+  }
+  if (floor.max_epsilon() > 0) add(fmt::format("epsilon {} or less", floor.max_epsilon()));
+  if (floor.max_delta() > 0) add(fmt::format("delta {} or less", floor.max_delta()));
+  return text.empty() ? "none asked for" : text;
+}
+
 }  // namespace
 
 nlohmann::json ManifestJson(const v1::Manifest& manifest) {
@@ -38,6 +50,11 @@ nlohmann::json ManifestJson(const v1::Manifest& manifest) {
           {"federation_id", HexEncode(AsBytes(manifest.federation_id()))},
           {"serial", manifest.serial()},
           {"min_cohort", manifest.min_cohort()},
+          {"privacy",
+           {{"distributed", manifest.privacy().distributed()},
+            {"min_noise_multiplier", manifest.privacy().min_noise_multiplier()},
+            {"max_epsilon", manifest.privacy().max_epsilon()},
+            {"max_delta", manifest.privacy().max_delta()}}},
           {"base_models", HexList(manifest.base_model_digests())},
           {"revoked", HexList(manifest.revoked_node_ids())},
           {"not_after_unix_s", manifest.not_after_unix_s()},
@@ -52,6 +69,7 @@ void ShowManifest(const v1::Manifest& manifest, Environment& environment) {
   output.Line(fmt::format("{:<16}{}", "federation", manifest.name()));
   output.Line(fmt::format("{:<16}{}", "serial", manifest.serial()));
   output.Line(fmt::format("{:<16}{}", "smallest cohort", manifest.min_cohort()));
+  output.Line(fmt::format("{:<16}{}", "every run", FloorText(manifest.privacy())));
   output.Line(fmt::format("{:<16}{}", "valid until",
                           absl::FormatTime("%Y-%m-%d", end, absl::UTCTimeZone())));
   ShowList(output, "base models", manifest.base_model_digests(), "any");

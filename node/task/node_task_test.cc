@@ -13,6 +13,7 @@
 #include "node/task/work_folder.h"
 #include "proto/trust/documents.h"
 #include "proto/trust/session_trust.h"
+#include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/result_chain.h"
 #include "tests/support/temp_dir.h"
 
@@ -109,6 +110,14 @@ TEST(TaskCheckTest, PartsThatDoNotFitEachOtherAreRefused) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   EXPECT_TRUE(refused([](Offer& o) { o.config.mutable_training()->set_learning_rate(kInfinity); }));
   EXPECT_TRUE(refused([](Offer& o) { o.config.mutable_training()->set_weight_decay(-kInfinity); }));
+}
+
+TEST(TaskCheckTest, RunBelowTheManifestsPrivacyFloorIsRefused) {
+  Offer offer;
+  offer.manifest.mutable_privacy()->set_min_noise_multiplier(0.5);
+  EXPECT_EQ(secagg::ReasonOf(offer.Check().status()), secagg::AbortReason::kPrivacyBelowFloor);
+  offer.manifest.mutable_privacy()->set_min_noise_multiplier(0);
+  EXPECT_TRUE(offer.Check().ok());
 }
 
 TEST(TaskCheckTest, AdapterOfZerosOrAnotherSizeIsRefused) {

@@ -139,7 +139,10 @@ absl::StatusOr<CheckedTask> CheckTask(const v1::CheckInResponse::Task& offer,
                                                                    trust::kAdapterDomain, key));
   checked.run_config_digest = trust::DocumentDigest(offer.run_config());
   CHOIR_RETURN_IF_ERROR(CheckAgreement(checked, manifest));
-  CHOIR_RETURN_IF_ERROR(trust::MeetsFloor(checked.config.privacy(), manifest.privacy()));
+  if (const absl::Status floor = trust::MeetsFloor(checked.config.privacy(), manifest.privacy());
+      !floor.ok()) {
+    return Deny(Reason::kPrivacyBelowFloor, std::string(floor.message()));
+  }
   CHOIR_RETURN_IF_ERROR(CheckRanges(checked));
   if (absl::FromUnixSeconds(checked.task.not_after_unix_s()) < now ||
       absl::FromUnixSeconds(checked.config.not_after_unix_s()) < now) {

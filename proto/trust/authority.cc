@@ -1,5 +1,6 @@
 #include "proto/trust/authority.h"
 
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -44,6 +45,24 @@ absl::Status Change(google::protobuf::RepeatedPtrField<std::string>& list,
   return absl::OkStatus();
 }
 
+absl::Status CheckFloor(std::optional<double> value, std::string_view what, double below) {
+  if (!value.has_value() || (*value >= 0 && *value < below)) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "the floor's {} is {}; it must be a number from 0 (none) to below {}", what, *value, below));
+}
+
+absl::Status Change(v1::PrivacyFloor& floor, const PrivacyFloorEdit& edit) {
+  constexpr double kLargest = 1e6;
+  CHOIR_RETURN_IF_ERROR(CheckFloor(edit.min_noise_multiplier, "noise multiplier", kLargest));
+  CHOIR_RETURN_IF_ERROR(CheckFloor(edit.max_epsilon, "epsilon", kLargest));
+  CHOIR_RETURN_IF_ERROR(CheckFloor(edit.max_delta, "delta", 1));
+  floor.set_distributed(edit.distributed.value_or(floor.distributed()));
+  floor.set_min_noise_multiplier(edit.min_noise_multiplier.value_or(floor.min_noise_multiplier()));
+  floor.set_max_epsilon(edit.max_epsilon.value_or(floor.max_epsilon()));
+  floor.set_max_delta(edit.max_delta.value_or(floor.max_delta()));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<CertificateInfo> ReadCertificate(const std::string& path) {
   CHOIR_ASSIGN_OR_RETURN(const std::string pem, ReadFile(path, kMaxFileBytes));
   absl::StatusOr<CertificateInfo> info = ParseCertificate(pem);
@@ -77,6 +96,7 @@ absl::StatusOr<v1::Manifest> NextManifest(const v1::Manifest& last, const Manife
   }
   CHOIR_RETURN_IF_ERROR(
       Change(*next.mutable_revoked_node_ids(), edit.revoke, edit.reinstate, "node"));
+  CHOIR_RETURN_IF_ERROR(Change(*next.mutable_privacy(), edit.privacy));
   if (edit.not_after.has_value()) {
     if (*edit.not_after <= now) return absl::InvalidArgumentError("that date is past");
     next.set_not_after_unix_s(absl::ToUnixSeconds(*edit.not_after));

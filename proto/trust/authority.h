@@ -20,6 +20,14 @@
 
 namespace choir::trust {
 
+// What a manifest asks of every run's privacy from now on; unset: as it was, 0: nothing.
+struct PrivacyFloorEdit {
+  std::optional<bool> distributed = {};
+  std::optional<double> min_noise_multiplier = {};
+  std::optional<double> max_epsilon = {};
+  std::optional<double> max_delta = {};
+};
+
 // How a manifest differs from the one before it.
 struct ManifestEdit {
   std::optional<uint32_t> min_cohort = {};
@@ -29,12 +37,13 @@ struct ManifestEdit {
   std::set<std::string> revoke = {};
   std::set<std::string> reinstate = {};  // raw node ids, 32 bytes each
   std::optional<absl::Time> not_after = {};
+  PrivacyFloorEdit privacy = {};
 };
 
 // The next manifest: the serial goes up by one, the keys stay. INVALID_ARGUMENT for a floor below
-// three, a date that is past, a model or node that both come and go, or one to take away that is
-// not there; FAILED_PRECONDITION if the last allowed model would go, since an empty list allows
-// any.
+// three, a date that is past, a privacy floor that is no finite number from 0 (delta: below 1), a
+// model or node that both come and go, or one to take away that is not there; FAILED_PRECONDITION
+// if the last allowed model would go, since an empty list allows any.
 absl::StatusOr<v1::Manifest> NextManifest(const v1::Manifest& last, const ManifestEdit& edit,
                                           absl::Time now);
 

@@ -1,5 +1,7 @@
 #include "proto/trust/authority.h"
 
+#include <cmath>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +9,7 @@
 #include "proto/trust/certificates.h"
 #include "proto/trust/documents.h"
 #include "proto/trust/founding.h"
+#include "proto/trust/privacy_terms.h"
 #include "tests/support/temp_dir.h"
 
 namespace choir::trust {
@@ -63,6 +66,25 @@ TEST_F(AuthorityTest, ManifestsFollowEachOtherAndVerify) {
   EXPECT_EQ(authority.Sign(*next).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_F(AuthorityTest, PrivacyFloorIsRaisedAndTakenBack) {
+  const v1::Manifest last = Open().manifest();
+  ManifestEdit edit;
+  edit.privacy = {.distributed = true, .min_noise_multiplier = 0.5, .max_epsilon = 8};
+  const auto raised = NextManifest(last, edit, kNow);
+  ASSERT_TRUE(raised.ok()) << raised.status();
+  EXPECT_TRUE(raised->privacy().distributed());
+  EXPECT_EQ(raised->privacy().min_noise_multiplier(), 0.5);
+  EXPECT_EQ(raised->privacy().max_epsilon(), 8);
+  EXPECT_FALSE(MeetsFloor({}, raised->privacy()).ok());
+  // What is not named stays.
+  edit.privacy = {.distributed = false, .max_epsilon = 0};
+  const auto lowered = NextManifest(*raised, edit, kNow);
+  ASSERT_TRUE(lowered.ok()) << lowered.status();
+  EXPECT_FALSE(lowered->privacy().distributed());
+  EXPECT_EQ(lowered->privacy().min_noise_multiplier(), 0.5);
+  EXPECT_EQ(lowered->privacy().max_epsilon(), 0);
+}
+
 TEST_F(AuthorityTest, EditsThatMakeNoSenseAreRefused) {
   const v1::Manifest last = Open().manifest();
   const auto refused = [&](ManifestEdit edit) {
@@ -73,6 +95,9 @@ TEST_F(AuthorityTest, EditsThatMakeNoSenseAreRefused) {
   EXPECT_THAT(refused({.reinstate = {kA}}), HasSubstr("not in the manifest"));
   EXPECT_THAT(refused({.revoke = {"short"}}), HasSubstr("5 bytes"));
   EXPECT_THAT(refused({.not_after = kNow}), HasSubstr("past"));
+  EXPECT_THAT(refused({.privacy = {.min_noise_multiplier = -1}}), HasSubstr("multiplier is -1"));
+  EXPECT_THAT(refused({.privacy = {.max_epsilon = std::nan("")}}), HasSubstr("epsilon is nan"));
+  EXPECT_THAT(refused({.privacy = {.max_delta = 1}}), HasSubstr("delta is 1"));
   v1::Manifest one = last;
   one.add_base_model_digests(kA);
   const auto none = NextManifest(one, {.forbid_models = {kA}}, kNow);
