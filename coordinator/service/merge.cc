@@ -1,6 +1,5 @@
 #include "coordinator/service/merge.h"
 
-#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "base/status_macros.h"
 #include "coordinator/service/merge_gate.h"
 #include "coordinator/service/merge_plan.h"
+#include "coordinator/service/norm_bound.h"
 #include "coordinator/service/run_plan.h"
 #include "coordinator/strategy/slices.h"
 #include "engine/lora/contribution.h"
@@ -30,25 +30,6 @@ absl::StatusOr<v1::AdapterVersion> Parse(const v1::SignedDocument& document) {
   return absl::DataLossError("the parent adapter version cannot be parsed");
 }
 
-// No node's clipped vector is longer than the clip norm, so no sum is longer than that times its
-// nodes, but for the rounding of each value by less than a step.
-absl::Status CheckNorm(const secagg::CodecParams& codec, const secagg::CohortSum& sum) {
-  // Under noise the words have a bound of their own, and the norm none.
-  if (codec.privacy.mechanism != secagg::NoiseMechanism::kNone) return absl::OkStatus();
-  double squared = 0;
-  for (const float value : sum.mean_delta) squared += double{value} * double{value};
-  const double norm = std::sqrt(squared) * sum.total_weight;
-  const double step = codec.range / static_cast<double>(secagg::MaxWord(codec));
-  const double each = codec.clip_norm + std::sqrt(static_cast<double>(codec.delta_length)) * step;
-  // The mean was rounded to f32.
-  const double bound = static_cast<double>(sum.num_contributors) * each * (1 + 1e-6);
-  if (norm <= bound) return absl::OkStatus();
-  return secagg::Refusal(
-      secagg::AbortReason::kSumOutOfBound,
-      fmt::format("the sum has norm {:.6g}; {} nodes, each clipped to {:.6g}, reach {:.6g} at most",
-                  norm, sum.num_contributors, codec.clip_norm, bound));
-}
-
 // With central noise the sum is noised before anything of it is read.
 absl::StatusOr<secagg::CohortSum> DecodeCohort(const secagg::CodecParams& codec,
                                                std::span<const uint8_t> packed,
@@ -65,7 +46,9 @@ absl::StatusOr<secagg::CohortSum> DecodeCohort(const secagg::CodecParams& codec,
 
 // The cohort's means; of a run with slices, `extras` are the components' weights.
 absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
-                                          const secagg::CodecParams& codec, RandomSource& random) {
+                                          const secagg::SessionConfig& session,
+                                          RandomSource& random) {
+  const secagg::CodecParams codec = secagg::CodecOf(session);
   CHOIR_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(cohort.sum_path));
   if (Sha256Of(file.bytes()) != cohort.result.sum_hash) {
     return secagg::Refusal(secagg::AbortReason::kDamagedJournal,
@@ -75,7 +58,7 @@ absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
       secagg::CohortSum sum,
       DecodeCohort(codec, file.bytes(), static_cast<uint32_t>(cohort.result.contributors.size()),
                    random));
-  CHOIR_RETURN_IF_ERROR(CheckNorm(codec, sum));
+  CHOIR_RETURN_IF_ERROR(CheckNorm(session, sum));
   absl::StatusOr<std::vector<double>> weights =
       ComponentWeights(sum.extras, codec.max_weight, sum.total_weight);
   if (!weights.ok()) {
@@ -88,7 +71,7 @@ absl::StatusOr<secagg::CohortSum> ReadSum(const MergeInput::Cohort& cohort,
 
 // Reads every cohort's sum; one that is not good is left out, unless it was the last.
 absl::StatusOr<std::vector<CohortUpdate>> ReadSums(const MergeInput& input,
-                                                   const secagg::CodecParams& codec,
+                                                   const secagg::SessionConfig& session,
                                                    RandomSource& random,
                                                    std::vector<const MergeInput::Cohort*>& used,
                                                    MergeOutput& out) {
@@ -98,7 +81,7 @@ absl::StatusOr<std::vector<CohortUpdate>> ReadSums(const MergeInput& input,
   double unclipped = 0;
   bool tells_clipping = true;
   for (const MergeInput::Cohort& cohort : input.cohorts) {
-    absl::StatusOr<secagg::CohortSum> sum = ReadSum(cohort, codec, random);
+    absl::StatusOr<secagg::CohortSum> sum = ReadSum(cohort, session, random);
     if (!sum.ok()) {
       first_error.Update(sum.status());
       out.left_out.emplace_back(cohort.session_id, sum.status());
@@ -215,14 +198,13 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   CHOIR_ASSIGN_OR_RETURN(const MergePlan plan, MergePlanOf(input.config.aggregation()));
   const engine::Contribution contribution = plan.strategy->ContributionFor(parent.version());
   const uint64_t length = engine::ContributionLength(adapter, contribution);
-  const secagg::CodecParams codec =
-      secagg::CodecOf(SessionTemplate(input.config, length, input.clip_norm));
+  const secagg::SessionConfig session = SessionTemplate(input.config, length, input.clip_norm);
 
   std::vector<const MergeInput::Cohort*> used;
   CHOIR_ASSIGN_OR_RETURN(const std::vector<CohortUpdate> updates,
-                         ReadSums(input, codec, random, used, out));
+                         ReadSums(input, session, random, used, out));
   CHOIR_ASSIGN_OR_RETURN(std::vector<float> mean, CombineCohorts(updates, length, plan.combine));
-  if (codec.extra_slots > 0) {
+  if (session.extra_slots > 0) {
     CHOIR_RETURN_IF_ERROR(DivideSlices(updates, ComponentsOf(adapter, contribution), mean));
   }
   v1::AdapterVersion version;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "coordinator/service/norm_bound.h"
 #include "coordinator/service/run_plan.h"
 #include "coordinator/service/test_federation.h"
 #include "coordinator/strategy/slices.h"
@@ -30,6 +31,7 @@ class MergeTest : public testing::Test {
     secagg::CodecParams codec = secagg::CodecOf(
         SessionTemplate(config_, config_.num_values(), double{config_.aggregation().clip_norm()}));
     codec.clip_norm = clip_norm;
+    codec.assured = 3;  // of four, the quorum
     const std::vector<float> delta(config_.num_values(), value);
     std::vector<uint8_t> sum;
     for (uint8_t node = 0; node < 4; ++node) AddNode(codec, node, delta, {}, sum);
@@ -152,6 +154,56 @@ TEST_F(MergeTest, CohortAboveItsNormIsLeftOutAndNamed) {
   EXPECT_EQ(output->left_out[0].first, "liars");
   EXPECT_EQ(secagg::ReasonOf(output->left_out[0].second), secagg::AbortReason::kSumOutOfBound);
   EXPECT_EQ(output->contributors, 4u);
+}
+
+// Under noise the bound leaves room for it: of a standard deviation of 29 in each of 36 values.
+TEST_F(MergeTest, NoisedCohortAboveItsNormIsLeftOut) {
+  for (const char* mechanism : {"discrete-gaussian", "skellam", "central-gaussian"}) {
+    SCOPED_TRACE(mechanism);
+    v1::RunConfig noised = TestRun(*blobs_, "fedavg", 1);
+    noised.mutable_privacy()->set_mechanism(mechanism);
+    noised.mutable_privacy()->set_noise_multiplier(0.25);
+    noised.mutable_privacy()->set_delta(1e-6);
+    config_ = CompleteRunConfig(noised, manifest_, *blobs_, now_).value();
+    const auto honest = Merge({Cohort("honest", 20.0f)});
+    ASSERT_TRUE(honest.ok()) << honest.status();
+    // What a liar adds to each value after its clipping: a norm of 1200, where 800 or so is let go.
+    const auto session = SessionTemplate(config_, config_.num_values(), 100);
+    const double scale = secagg::PlanOf(secagg::CodecOf(session))->scale;
+    for (const double more : {0.0, 200.0}) {
+      MergeInput::Cohort cohort = Cohort("liars", 20.0f);
+      std::vector<uint8_t> sum;
+      const std::string bytes = ReadFile(cohort.sum_path, 1 << 20).value();
+      Add({bytes.begin(), bytes.end()}, sum);
+      std::vector<uint8_t> words(sum.size());
+      const auto steps = static_cast<uint32_t>(more * scale);
+      for (size_t i = 0; i < 4 * config_.num_values(); ++i) {
+        words[i] = static_cast<uint8_t>(steps >> (8 * (i % 4)));
+      }
+      Add(words, sum);
+      const auto output = Merge({CohortWith("liars", sum)});
+      if (more == 0) {
+        EXPECT_TRUE(output.ok()) << output.status();
+      } else {
+        EXPECT_EQ(secagg::ReasonOf(output.status()), secagg::AbortReason::kSumOutOfBound)
+            << output.status();
+      }
+    }
+  }
+}
+
+// The bound over what noise and values can be, at the size of a real adapter: an honest sum is as
+// long as its noise, and a liar shows from some d^(1/4) times the noise's deviation on.
+TEST_F(MergeTest, NoiseLeavesLittleRoomForALiar) {
+  config_.mutable_privacy()->set_mechanism("discrete-gaussian");
+  config_.mutable_privacy()->set_noise_multiplier(1);
+  config_.mutable_privacy()->set_delta(1e-6);
+  constexpr double kValues = 1e6;
+  const auto session = SessionTemplate(config_, static_cast<uint64_t>(kValues), 100);
+  const double norm = LargestNorm(session, 4).value();
+  const double noise = 100 * std::sqrt(4.0 / 3.0) * std::sqrt(kValues);
+  EXPECT_GT(norm, noise);
+  EXPECT_LT(std::sqrt(norm * norm - noise * noise), 100 * 8 * std::pow(kValues, 0.25));
 }
 
 TEST_F(MergeTest, ClippedNodesStayWithinTheBound) {
