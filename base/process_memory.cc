@@ -1,5 +1,9 @@
 #include "base/process_memory.h"
 
+#if __has_include(<malloc.h>)
+#include <malloc.h>
+#endif
+
 #include <charconv>
 #include <fstream>
 #include <string>
@@ -37,6 +41,19 @@ bool ResetPeakResident() {
   clear << "5";  // proc(5)
   clear.flush();
   return clear.good();
+}
+
+void ReleaseFreedMemory() {
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
+}
+
+void ReturnLargeBlocks() {
+#if defined(__GLIBC__)
+  constexpr int kLargeBytes = 1 << 20;
+  ::mallopt(M_MMAP_THRESHOLD, kLargeBytes);
+#endif
 }
 
 }  // namespace choir

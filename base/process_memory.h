@@ -14,6 +14,13 @@ uint64_t PeakResidentBytes();
 // False where the system keeps one mark for the whole life of a process.
 bool ResetPeakResident();
 
+// Memory that the program has freed, but keeps for its next allocations, goes back to the system.
+void ReleaseFreedMemory();
+// From now on a block of 1 MiB or more goes back as soon as it is freed. Without this, the C
+// library keeps blocks of a size that was freed once (up to 32 MiB), and as much again at the end
+// of the heap. For the start of a program that uses large blocks seldom, and for long.
+void ReturnLargeBlocks();
+
 }  // namespace choir
 
 #endif  // CHOIR_BASE_PROCESS_MEMORY_H_

@@ -1,7 +1,5 @@
 #include "bench/machine_limits.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -102,10 +100,6 @@ absl::StatusOr<double> MeasureReadBandwidth(int threads, int64_t bytes_per_threa
     best = std::max(best, static_cast<double>(bytes_per_thread) * threads / (Now() - start) * 1e-9);
   }
   return best;
-}
-
-void TrimFreedMemory() {
-  malloc_trim(0);
 }
 
 }  // namespace choir::bench

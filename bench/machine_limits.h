@@ -22,9 +22,6 @@ absl::StatusOr<double> MeasureGemmPeak(const engine::ModelSpec& spec, int64_t to
 // above what caches hold.
 absl::StatusOr<double> MeasureReadBandwidth(int threads, int64_t bytes_per_thread);
 
-// Gives memory that was freed back to the system, so that the next figures do not count it.
-void TrimFreedMemory();
-
 }  // namespace choir::bench
 
 #endif  // CHOIR_BENCH_MACHINE_LIMITS_H_

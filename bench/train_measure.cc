@@ -55,8 +55,7 @@ class StepTimes {
 
 }  // namespace
 
-absl::StatusOr<TrainMeasurement> MeasureTraining(const TrainSetup& setup,
-                                                 engine::TrainingData data) {
+absl::StatusOr<TrainMeasurement> MeasureTraining(TrainSetup setup, engine::TrainingData data) {
   TrainMeasurement result;
   engine::TrainConfig config = setup.config;
   ++config.steps;
@@ -67,6 +66,7 @@ absl::StatusOr<TrainMeasurement> MeasureTraining(const TrainSetup& setup,
                                      .start = setup.start};
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Trainer> trainer,
                          engine::Trainer::Create(parts, config, std::move(data)));
+  setup.start = {};
   Profiler profiler(trainer->micro_step_graph());
   StepTimes times(setup.clock);
   engine::TrainHooks hooks;

@@ -23,7 +23,7 @@ struct TrainSetup {
   const engine::Model& model;
   engine::Backend& backend;
   const engine::DeviceModel& weights;
-  const engine::Adapter& start;
+  engine::Adapter start;       // let go once training has its own
   engine::TrainConfig config;  // `steps` that count; one more comes before them
   const Clock& clock;
 };
@@ -47,8 +47,7 @@ struct TrainMeasurement {
 };
 
 // Trains with `data` and times every step. The peak of resident memory is that of the whole call.
-absl::StatusOr<TrainMeasurement> MeasureTraining(const TrainSetup& setup,
-                                                 engine::TrainingData data);
+absl::StatusOr<TrainMeasurement> MeasureTraining(TrainSetup setup, engine::TrainingData data);
 
 // Documents that fill every micro-batch of `context_tokens` with made-up tokens, for timing alone.
 absl::StatusOr<engine::TrainingData> MadeUpData(int64_t vocabulary, int64_t context_tokens);

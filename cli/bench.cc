@@ -167,7 +167,7 @@ absl::Status BenchCommand::Train() {
   lora.rank = options_.rank;
   lora.modules = *modules;
   CHOIR_ASSIGN_OR_RETURN(
-      const engine::Adapter start,
+      engine::Adapter start,
       engine::InitAdapter(lora, model_->LoraTargets(), model_->spec().architecture, 0));
   engine::TrainConfig config;
   config.steps = options_.steps;
@@ -180,10 +180,12 @@ absl::Status BenchCommand::Train() {
   CHOIR_ASSIGN_OR_RETURN(const uint64_t memory_bytes, MemoryFor(options_.budget, backend_->info()));
   CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
                          engine::PlanTraining(*model_, engine::LayoutOf(start), config, *backend_,
-                                              {memory_bytes, ResidentBytes()}, recompute));
+                                              {memory_bytes, &ResidentBytes}, recompute));
   CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend_->info(), memory_bytes));
-  CHOIR_ASSIGN_OR_RETURN(*weights_,
-                         engine::DeviceModel::Load(*backend_, *model_, plan.resident_weight_bytes));
+  const bool in_place = backend_->info().backend == "cpu";
+  if (in_place) {
+    CHOIR_ASSIGN_OR_RETURN(*weights_, engine::DeviceModel::Load(*backend_, *model_, plan.weights));
+  }
   config.checkpoint_blocks = plan.checkpoint_blocks;
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data, Data());
   BenchTraining train{.measured = {},
@@ -191,12 +193,15 @@ absl::Status BenchCommand::Train() {
                       .rank = options_.rank,
                       .modules = modules->ToString(),
                       .recompute = plan.checkpoint_blocks,
-                      .streams = plan.resident_weight_bytes != engine::DeviceModel::kAllResident,
+                      .streams = plan.weights.streams_blocks(),
                       .predicted_bytes = plan.memory.total_bytes()};
-  CHOIR_ASSIGN_OR_RETURN(train.measured, bench::MeasureTraining({*model_, *backend_, *weights_,
-                                                                 start, config, environment_.clock},
-                                                                std::move(data)));
+  CHOIR_ASSIGN_OR_RETURN(train.measured,
+                         bench::MeasureTraining({*model_, *backend_, *weights_, std::move(start),
+                                                 config, environment_.clock},
+                                                std::move(data)));
   report_.train = std::move(train);
+  if (!in_place) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(*weights_, engine::DeviceModel::Load(*backend_, *model_));
   return absl::OkStatus();
 }
 
@@ -235,7 +240,7 @@ absl::Status BenchCommand::Run() {
   }
   CHOIR_RETURN_IF_ERROR(OpenModelAndBackend());
   CHOIR_RETURN_IF_ERROR(MeasureLimits());
-  bench::TrimFreedMemory();
+  ReleaseFreedMemory();
   ResetPeakResident();
   CHOIR_ASSIGN_OR_RETURN(engine::DeviceModel weights,
                          engine::DeviceModel::Load(*backend_, *model_));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/process_memory.h"
 #include "cli/application.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -13,6 +14,7 @@
 #include "proto/rpc/grpc_log.h"
 
 int main(int argc, char** argv) {
+  choir::ReturnLargeBlocks();
   choir::rpc::QuietGrpcLog();
   choir::cli::InstallInterruptHandler();
   choir::SystemClock clock;

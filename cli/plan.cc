@@ -36,7 +36,7 @@ absl::Status Run(const Options& options, Environment& environment) {
   CHOIR_ASSIGN_OR_RETURN(
       const engine::TrainingPlan plan,
       engine::PlanTraining(*model, engine::LayoutOf(start), config, *backend,
-                           {memory_bytes, ResidentBytes()}, RecomputeOf(options.train)));
+                           {memory_bytes, &ResidentBytes}, RecomputeOf(options.train)));
   CHOIR_ASSIGN_OR_RETURN(const engine::KvCacheType kv_cache,
                          KvCacheOf(options.kv_cache, model->spec()));
   const engine::AdapterLayout layout = engine::LayoutOf(start);

@@ -53,7 +53,7 @@ class TrainCommand {
  private:
   absl::Status CheckOptions() const;
   absl::StatusOr<engine::TrainingPlan> ShowPlan(const engine::TrainingData& data) const;
-  absl::Status StreamWeights(const engine::TrainingPlan& plan);
+  absl::Status PlaceWeights(const engine::TrainingPlan& plan);
   absl::Status OpenTrainer(engine::TrainingData data);
   absl::Status ResumeFromCheckpoint();
   absl::Status Train();
@@ -96,7 +96,7 @@ absl::Status TrainCommand::Run() {
   if (options_.dry_run) return absl::OkStatus();
   config_.checkpoint_blocks = plan.checkpoint_blocks;
   config_.evaluation = EvaluationPlanOf(options_.held_out, data.held_out);
-  CHOIR_RETURN_IF_ERROR(StreamWeights(plan));
+  CHOIR_RETURN_IF_ERROR(PlaceWeights(plan));
   CHOIR_RETURN_IF_ERROR(OpenTrainer(std::move(data.training)));
   if (data.held_out.has_value()) {
     CHOIR_ASSIGN_OR_RETURN(
@@ -129,7 +129,7 @@ absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(
   CHOIR_ASSIGN_OR_RETURN(
       const engine::TrainingPlan plan,
       engine::PlanTraining(*session_.model, engine::LayoutOf(start_), config_, *session_.backend,
-                           {memory_bytes_, ResidentBytes()}, RecomputeOf(options_.train)));
+                           {memory_bytes_, &ResidentBytes}, RecomputeOf(options_.train)));
   const TrainOutlook outlook{.options = options_.train,
                              .model = *session_.model,
                              .start = start_,
@@ -150,12 +150,12 @@ absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(
   return plan;
 }
 
-// The session's weights are all resident; a plan that cannot have that gets others.
-absl::Status TrainCommand::StreamWeights(const engine::TrainingPlan& plan) {
-  if (plan.resident_weight_bytes == engine::DeviceModel::kAllResident) return absl::OkStatus();
-  CHOIR_ASSIGN_OR_RETURN(
-      *session_.weights,
-      engine::DeviceModel::Load(*session_.backend, *session_.model, plan.resident_weight_bytes));
+// The session's weights are all resident: they are bound again, as the plan has it. Where the
+// device has its own copies, these are left alone.
+absl::Status TrainCommand::PlaceWeights(const engine::TrainingPlan& plan) {
+  if (session_.backend->info().backend != "cpu") return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(*session_.weights, engine::DeviceModel::Load(
+                                                *session_.backend, *session_.model, plan.weights));
   return absl::OkStatus();
 }
 
@@ -172,6 +172,7 @@ absl::Status TrainCommand::OpenTrainer(engine::TrainingData data) {
                                      .weights = *session_.weights,
                                      .start = start_};
   CHOIR_ASSIGN_OR_RETURN(trainer_, engine::Trainer::Create(parts, config_, std::move(data)));
+  start_ = {};  // the trainer has it
   return ResumeFromCheckpoint();
 }
 

@@ -33,7 +33,7 @@ std::string DescribeDropout(const engine::TrainConfig& config) {
 }
 
 std::string DescribeMemory(const engine::TrainingPlan& plan) {
-  const bool streams = plan.resident_weight_bytes != engine::DeviceModel::kAllResident;
+  const bool streams = plan.weights.streams_blocks();
   return fmt::format(
       "{} (weights {}{}, activations {}{}, adapter and optimizer {}, program {})",
       HumaneBytes(plan.memory.total_bytes()), HumaneBytes(plan.memory.weight_bytes),
@@ -82,7 +82,7 @@ nlohmann::json OutlookToJson(const TrainOutlook& outlook) {
       {"device_memory_bytes", outlook.device.memory_bytes},
       {"program_bytes", plan.memory.workspace_bytes},
       {"recompute", plan.checkpoint_blocks},
-      {"stream_weights", plan.resident_weight_bytes != engine::DeviceModel::kAllResident},
+      {"stream_weights", plan.weights.streams_blocks()},
       {"trained_values", plan.trained_values},
       {"upload_bytes", plan.trained_values * kLargestValueBytes},
       {"adapter_file_bytes", plan.adapter_file_bytes},

@@ -163,17 +163,41 @@ std::vector<float> Flatten(const Adapter& adapter) {
 }
 
 absl::Status Unflatten(std::span<const float> values, Adapter& adapter) {
-  if (values.size() != adapter.ParameterCount()) {
-    return absl::InvalidArgumentError(fmt::format("{} values for an adapter of {} parameters",
-                                                  values.size(), adapter.ParameterCount()));
+  uint64_t count = 0;
+  for (const LoraPair& pair : adapter.pairs) {
+    count += static_cast<uint64_t>(pair.rank * (pair.rows + pair.cols));
+  }
+  if (values.size() != count) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} values for an adapter of {} parameters", values.size(), count));
   }
   for (LoraPair& pair : adapter.pairs) {
-    for (std::vector<float>* factor : {&pair.a, &pair.b}) {
-      std::copy_n(values.begin(), factor->size(), factor->begin());
-      values = values.subspan(factor->size());
+    for (const auto& [factor, extent] :
+         {std::pair(&pair.a, pair.cols), std::pair(&pair.b, pair.rows)}) {
+      const auto size = static_cast<size_t>(pair.rank * extent);
+      factor->assign(values.begin(), values.begin() + static_cast<ptrdiff_t>(size));
+      values = values.subspan(size);
     }
   }
   return absl::OkStatus();
+}
+
+Adapter ShapeOf(const Adapter& adapter) {
+  Adapter shape;
+  shape.alpha = adapter.alpha;
+  shape.architecture = adapter.architecture;
+  shape.dropout = adapter.dropout;
+  shape.base_model_sha256 = adapter.base_model_sha256;
+  for (const LoraPair& pair : adapter.pairs) {
+    shape.pairs.push_back({.name = pair.name,
+                           .rows = pair.rows,
+                           .cols = pair.cols,
+                           .rank = pair.rank,
+                           .a = {},
+                           .b = {},
+                           .alpha = pair.alpha});
+  }
+  return shape;
 }
 
 absl::StatusOr<Adapter> Subtract(const Adapter& x, const Adapter& y) {

@@ -88,8 +88,12 @@ absl::StatusOr<Adapter> InitAdapter(const LoraConfig& config, std::span<const Lo
 
 // All parameters in canonical order, A before B, each row-major: the vector that is aggregated.
 std::vector<float> Flatten(const Adapter& adapter);
-// The inverse, into the shape of `adapter`. INVALID_ARGUMENT if the count differs.
+// The inverse, into the shape of `adapter`, which may be one without values. INVALID_ARGUMENT if
+// the count differs.
 absl::Status Unflatten(std::span<const float> values, Adapter& adapter);
+
+// Names, shapes and alphas, without the values.
+Adapter ShapeOf(const Adapter& adapter);
 
 // x - y and x + factor * y, element by element, with alpha and names of x. INVALID_ARGUMENT if the
 // shapes differ.

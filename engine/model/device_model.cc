@@ -1,5 +1,6 @@
 #include "engine/model/device_model.h"
 
+#include <algorithm>
 #include <set>
 #include <string_view>
 
@@ -8,7 +9,6 @@
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
 #include "engine/model/forward_builder.h"
-#include "engine/model/model_plan.h"
 
 namespace choir::engine {
 namespace {
@@ -24,6 +24,9 @@ void BindByName(const Graph& graph, const NamedBindings& names, Bindings& bindin
   }
 }
 
+// Of zeros, written at once.
+constexpr uint64_t kZeroBytes = uint64_t{256} << 10;
+
 uint64_t FlatBytes(int64_t num_elements) {
   return static_cast<uint64_t>(num_elements) * 4;
 }
@@ -31,9 +34,9 @@ uint64_t FlatBytes(int64_t num_elements) {
 }  // namespace
 
 absl::StatusOr<DeviceModel> DeviceModel::Load(Backend& backend, const Model& model,
-                                              uint64_t resident_bytes) {
+                                              const WeightResidency& residency) {
   DeviceModel result;
-  const std::set<std::string_view> streamed = WeightsToStream(model, resident_bytes);
+  const std::set<std::string_view> streamed = WeightsToStream(model, residency);
   for (const GgufTensor& tensor : model.file().tensors()) {
     CHOIR_ASSIGN_OR_RETURN(std::shared_ptr<DeviceBuffer> buffer,
                            streamed.contains(tensor.name) ? backend.StreamWeights(tensor.bytes)
@@ -96,12 +99,14 @@ void DeviceAdapter::Bind(const Graph& graph, Bindings& bindings) const {
   BindByName(graph, names_, bindings);
 }
 
-absl::StatusOr<DeviceBuffer*> DeviceAdapter::Part(AdapterPart part, size_t num_values) const {
+absl::StatusOr<DeviceBuffer*> DeviceAdapter::Part(AdapterPart part) const {
   const auto found = parts_.find(part);
-  if (found == parts_.end()) {
-    return absl::FailedPreconditionError("this adapter was not made for training");
-  }
-  if (num_values == static_cast<size_t>(layout_.num_elements)) return found->second.get();
+  if (found != parts_.end()) return found->second.get();
+  return absl::FailedPreconditionError("this adapter was not made for training");
+}
+
+absl::StatusOr<DeviceBuffer*> DeviceAdapter::Part(AdapterPart part, size_t num_values) const {
+  if (num_values == static_cast<size_t>(layout_.num_elements)) return Part(part);
   return absl::InvalidArgumentError(
       fmt::format("{} values for an adapter of {} parameters", num_values, layout_.num_elements));
 }
@@ -116,6 +121,21 @@ absl::StatusOr<std::vector<float>> DeviceAdapter::Read(AdapterPart part) const {
   CHOIR_ASSIGN_OR_RETURN(const DeviceBuffer* const buffer, Part(part, values.size()));
   CHOIR_RETURN_IF_ERROR(backend_->Read(*buffer, 0, MutableBytesOf(std::span(values))));
   return values;
+}
+
+absl::Status DeviceAdapter::Read(AdapterPart part, int64_t offset, std::span<float> values) const {
+  CHOIR_ASSIGN_OR_RETURN(const DeviceBuffer* const buffer, Part(part));
+  return backend_->Read(*buffer, FlatBytes(offset), MutableBytesOf(values));
+}
+
+absl::Status DeviceAdapter::Zero(AdapterPart part) {
+  CHOIR_ASSIGN_OR_RETURN(DeviceBuffer* const buffer, Part(part));
+  const std::vector<uint8_t> zeros(std::min<uint64_t>(buffer->size_bytes(), kZeroBytes));
+  for (uint64_t offset = 0; offset < buffer->size_bytes(); offset += zeros.size()) {
+    const uint64_t count = std::min<uint64_t>(zeros.size(), buffer->size_bytes() - offset);
+    CHOIR_RETURN_IF_ERROR(backend_->Write(*buffer, offset, std::span(zeros).first(count)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status DeviceAdapter::ZeroSquaredNorm() {

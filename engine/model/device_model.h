@@ -25,6 +25,7 @@
 #include "engine/backend/backend.h"
 #include "engine/model/adapter_layout.h"
 #include "engine/model/model.h"
+#include "engine/model/weight_residency.h"
 
 namespace choir::engine {
 
@@ -34,11 +35,8 @@ using Bindings = std::map<TensorId, Binding>;
 // file, so `model` outlives this (wherever it moves) and all that was compiled with it.
 class DeviceModel {
  public:
-  // `resident_bytes`: weights that may stay in memory where they are read in place; of those beyond
-  // it each is fetched for its use and let go again (WeightsToStream).
   static absl::StatusOr<DeviceModel> Load(Backend& backend, const Model& model,
-                                          uint64_t resident_bytes = kAllResident);
-  static constexpr uint64_t kAllResident = ~uint64_t{0};
+                                          const WeightResidency& residency = {});
 
   void Bind(const Graph& graph, Bindings& bindings) const;
   [[nodiscard]] uint64_t weight_bytes() const { return weight_bytes_; }
@@ -62,6 +60,10 @@ class DeviceAdapter {
   // that this adapter, not made for training, lacks.
   absl::Status Write(AdapterPart part, std::span<const float> values);
   [[nodiscard]] absl::StatusOr<std::vector<float>> Read(AdapterPart part) const;
+  // Elements [offset, offset + values.size()). INVALID_ARGUMENT if they are not there.
+  absl::Status Read(AdapterPart part, int64_t offset, std::span<float> values) const;
+  // Without a copy of that size on the host.
+  absl::Status Zero(AdapterPart part);
 
   absl::Status ZeroSquaredNorm();
   [[nodiscard]] absl::StatusOr<float> ReadSquaredNorm() const;
@@ -71,6 +73,7 @@ class DeviceAdapter {
       : backend_(&backend), layout_(std::move(layout)) {}
   absl::Status Allocate(AdapterPart part);
   void NameFactors();
+  absl::StatusOr<DeviceBuffer*> Part(AdapterPart part) const;
   absl::StatusOr<DeviceBuffer*> Part(AdapterPart part, size_t num_values) const;
 
   Backend* backend_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string_view>
 
 #include "base/status_macros.h"
 #include "engine/graph/memory_plan.h"
@@ -25,25 +27,29 @@ uint64_t WeightBytes(const Model& model) {
   return bytes;
 }
 
-// A page that is missing brings its neighbours: the kernel maps 64 KiB around it.
-constexpr uint64_t kFaultBytes = uint64_t{64} << 10;
+// Of a table that does not stay: the part at work and the one before it, or what some lookups
+// brought (engine/backend/cpu/weight_chunks.h).
+constexpr uint64_t kPassingBytes = uint64_t{8} << 20;
 
-// Weights that a run of this graph brings into memory where it reads them in place.
-uint64_t TouchedBytes(const Graph& graph, int64_t tokens) {
-  std::map<TensorId, uint64_t> touched;
+// Weights that a run of this graph has in memory where it reads them in place. Tables that do not
+// stay pass one at a time.
+uint64_t TouchedBytes(const Graph& graph, const std::set<std::string_view>& passing) {
+  std::map<TensorId, uint64_t> staying;
+  uint64_t most_passing = 0;
   for (const Node& node : graph.nodes()) {
     for (const TensorId input : node.inputs) {
-      const TensorDesc& desc = graph.tensor(input).desc;
-      if (desc.dtype != DType::kWeight) continue;
-      auto bytes = static_cast<uint64_t>(SizeBytes(desc));
-      if (node.op->name == std::string_view("embed")) {
-        bytes = std::min(bytes, static_cast<uint64_t>(tokens) * kFaultBytes);
+      const Tensor& tensor = graph.tensor(input);
+      if (tensor.desc.dtype != DType::kWeight) continue;
+      const auto bytes = static_cast<uint64_t>(SizeBytes(tensor.desc));
+      if (passing.contains(tensor.name)) {
+        most_passing = std::max(most_passing, std::min(bytes, kPassingBytes));
+      } else {
+        staying[input] = bytes;
       }
-      touched[input] = std::max(touched[input], bytes);
     }
   }
-  uint64_t total = 0;
-  for (const auto& [id, bytes] : touched) total += bytes;
+  uint64_t total = most_passing;
+  for (const auto& [id, bytes] : staying) total += bytes;
   return total;
 }
 
@@ -56,7 +62,8 @@ uint64_t AdapterBytes(const AdapterLayout* adapter, uint64_t num_parts) {
 
 absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayout& adapter,
                                           const TrainGraphOptions& options, Backend* backend,
-                                          const CompileOptions& compile) {
+                                          const CompileOptions& compile,
+                                          const WeightResidency& residency) {
   CHOIR_ASSIGN_OR_RETURN(const TrainGraph train, BuildTrainGraph(model, adapter, options));
   CHOIR_ASSIGN_OR_RETURN(const AdamWGraph adamw, BuildAdamWGraph(adapter, options.factors));
   ModelPlan plan;
@@ -66,35 +73,13 @@ absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayou
   plan.adapter_bytes = AdapterBytes(&adapter, 4) + sizeof(float);
   if (backend == nullptr) return plan;
   if (backend->info().backend == "cpu") {
-    plan.weight_bytes = TouchedBytes(train.graph, options.tokens);
+    const WeightResidency tables = {.embedding = residency.embedding, .output = residency.output};
+    plan.weight_bytes = TouchedBytes(train.graph, WeightsToStream(model, tables));
   }
   CHOIR_ASSIGN_OR_RETURN(plan.workspace_bytes, backend->WorkspaceBytes(train.graph, compile));
   CHOIR_ASSIGN_OR_RETURN(const uint64_t update, backend->WorkspaceBytes(adamw.graph, compile));
   plan.workspace_bytes += update;
   return plan;
-}
-
-uint64_t LeastResidentBytes(const Model& model) {
-  uint64_t largest = 0;
-  for (const GgufTensor& tensor : model.file().tensors()) {
-    largest = std::max<uint64_t>(largest, tensor.bytes.size());
-  }
-  return 2 * largest;
-}
-
-std::set<std::string_view> WeightsToStream(const Model& model, uint64_t resident_bytes) {
-  std::set<std::string_view> streamed;
-  if (WeightBytes(model) <= resident_bytes) return streamed;
-  uint64_t room = resident_bytes - std::min(resident_bytes, LeastResidentBytes(model));
-  for (const GgufTensor& tensor : model.file().tensors()) {
-    if (tensor.bytes.size() <= room) {
-      room -= tensor.bytes.size();
-    } else {
-      room = 0;  // what is used together stays or goes together
-      streamed.insert(tensor.name);
-    }
-  }
-  return streamed;
 }
 
 absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/failpoint.h"
+#include "base/process_memory.h"
 #include "base/status_macros.h"
 #include "engine/lora/latent.h"
 #include "engine/ops/dropout_mask.h"
@@ -80,7 +81,7 @@ Trainer::Trainer(const Parts& parts, const TrainConfig& config, TrainingData dat
                  DeviceAdapter device_adapter)
     : model_(parts.model),
       config_(config),
-      adapter_(parts.start),
+      shape_(ShapeOf(parts.start)),
       device_adapter_(std::move(device_adapter)),
       local_terms_(parts.start, device_adapter_.layout(), config, parts.basis),
       packer_(std::move(data.packer)),
@@ -145,8 +146,9 @@ absl::Status Trainer::Restore(const TrainState& state) {
 absl::Status Trainer::Run(const TrainHooks& hooks, const CheckpointPolicy& checkpoint,
                           const Clock& clock) {
   // A run that was stopped within a step left a part of its gradient behind.
-  const std::vector<float> zeros(static_cast<size_t>(device_adapter_.layout().num_elements));
-  CHOIR_RETURN_IF_ERROR(device_adapter_.Write(AdapterPart::kGradients, zeros));
+  CHOIR_RETURN_IF_ERROR(device_adapter_.Zero(AdapterPart::kGradients));
+  // What setting up has left behind.
+  ReleaseFreedMemory();
   const absl::Status status = RunToTheEnd(hooks, checkpoint, clock);
   if (absl::IsCancelled(status)) CHOIR_RETURN_IF_ERROR(packer_.Restore(position_));
   if (status.ok() || absl::IsCancelled(status)) CHOIR_RETURN_IF_ERROR(SaveTo(checkpoint.path));
@@ -303,10 +305,17 @@ TrainMetrics Trainer::metrics() const {
 }
 
 absl::StatusOr<Adapter> Trainer::CurrentAdapter() const {
-  CHOIR_ASSIGN_OR_RETURN(const std::vector<float> values,
-                         device_adapter_.Read(AdapterPart::kParameters));
-  Adapter adapter = adapter_;
-  CHOIR_RETURN_IF_ERROR(Unflatten(values, adapter));
+  Adapter adapter = shape_;
+  for (size_t i = 0; i < adapter.pairs.size(); ++i) {
+    LoraPair& pair = adapter.pairs[i];
+    const AdapterSlot& slot = device_adapter_.layout().slots[i];
+    pair.a.resize(static_cast<size_t>(pair.rank * pair.cols));
+    pair.b.resize(static_cast<size_t>(pair.rank * pair.rows));
+    CHOIR_RETURN_IF_ERROR(
+        device_adapter_.Read(AdapterPart::kParameters, slot.a_offset, std::span(pair.a)));
+    CHOIR_RETURN_IF_ERROR(
+        device_adapter_.Read(AdapterPart::kParameters, slot.b_offset, std::span(pair.b)));
+  }
   return adapter;
 }
 
@@ -318,7 +327,7 @@ absl::StatusOr<Adapter> Trainer::BestAdapter() const {
   if (best_parameters_.empty()) {
     return absl::FailedPreconditionError("the run has not been evaluated yet");
   }
-  Adapter adapter = adapter_;
+  Adapter adapter = shape_;
   CHOIR_RETURN_IF_ERROR(Unflatten(best_parameters_, adapter));
   return adapter;
 }

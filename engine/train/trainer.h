@@ -86,7 +86,7 @@ class Trainer {
     Digest base_model;  // model.Sha256()
     Backend& backend;
     const DeviceModel& weights;
-    const Adapter& start;  // used in Create only
+    const Adapter& start;  // used in Create only: who is short of memory lets go of it then
     // Train the cores between this basis instead of factors (engine/lora/latent.h); B is what the
     // trainer moves. Used in Create only.
     const Adapter* basis = nullptr;
@@ -172,7 +172,7 @@ class Trainer {
   const Model& model_;
   TrainConfig config_;
   TrainIdentity identity_;
-  Adapter adapter_;  // shapes, names and alpha; its values are those of the start
+  Adapter shape_;  // names, shapes and alpha
   DeviceAdapter device_adapter_;
   LocalTerms local_terms_;
   Programs programs_;

@@ -120,7 +120,8 @@ TEST_F(TrainerTest, StreamedWeightsGiveTheSameBitsAndDoNotStayInMemory) {
   const auto resident = Make(config, Documents(30));
   ASSERT_TRUE(RunFor(*resident, 100, "").ok());
   const uint64_t with_all = ResidentBytesOf(model_path_);
-  weights_ = std::make_unique<DeviceModel>(*DeviceModel::Load(*backend_, *model_, 0));
+  weights_ = std::make_unique<DeviceModel>(*DeviceModel::Load(
+      *backend_, *model_, {.block_bytes = 0, .embedding = false, .output = false}));
   const auto streamed = Make(config, Documents(30));
   ASSERT_TRUE(RunFor(*streamed, 100, "").ok());
   EXPECT_EQ(SerializeTrainState(StateOf(*streamed)), SerializeTrainState(StateOf(*resident)));
@@ -134,25 +135,41 @@ TEST_F(TrainerTest, APlanWithinABudgetRecomputesThenStreamsThenRefuses) {
   const AdapterLayout layout = LayoutOf(start_);
   const auto plan = [&](uint64_t memory_bytes) {
     auto made =
-        PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes, 0}, Recompute::kAuto);
+        PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes}, Recompute::kAuto);
     EXPECT_TRUE(made.ok()) << made.status();
     return *std::move(made);
   };
   const TrainingPlan plain = plan(uint64_t{1} << 40);
   EXPECT_FALSE(plain.checkpoint_blocks);
-  EXPECT_EQ(plain.resident_weight_bytes, DeviceModel::kAllResident);
+  EXPECT_FALSE(plain.weights.streams_blocks());
+  EXPECT_TRUE(plain.weights.output);
   const uint64_t need = plain.memory.total_bytes();
   const TrainingPlan recomputed = plan(need);
   EXPECT_TRUE(recomputed.checkpoint_blocks);
   EXPECT_LT(recomputed.memory.arena_bytes, plain.memory.arena_bytes);
-  EXPECT_EQ(recomputed.resident_weight_bytes, DeviceModel::kAllResident);
+  EXPECT_FALSE(recomputed.weights.streams_blocks());
+  EXPECT_FALSE(recomputed.weights.output);
   const uint64_t tight = recomputed.memory.total_bytes() - 1000;
   const TrainingPlan streamed = plan(tight);
-  EXPECT_LT(streamed.resident_weight_bytes, model_->file().size_bytes());
+  EXPECT_LT(streamed.weights.block_bytes, BlockBytes(*model_));
   EXPECT_TRUE(CheckFits(streamed, backend_->info(), tight).ok());
   const uint64_t too_little = need / 4;
   EXPECT_EQ(CheckFits(plan(too_little), backend_->info(), too_little).code(),
             absl::StatusCode::kResourceExhausted);
+}
+
+// The adapter that training starts from is among what the program has, and goes.
+TEST_F(TrainerTest, APlanCountsWhatTheProgramHasWithoutTheStart) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto total = [&](uint64_t (*program_bytes)()) {
+    return PlanTraining(*model_, layout, Config(), *backend_,
+                        {.memory_bytes = uint64_t{1} << 40, .program_bytes = program_bytes},
+                        Recompute::kOff)
+        ->memory.total_bytes();
+  };
+  const uint64_t start_bytes = start_.ParameterCount() * sizeof(float);
+  EXPECT_EQ(total([] { return uint64_t{50} << 20; }) + start_bytes,
+            total(nullptr) + (uint64_t{50} << 20));
 }
 
 TEST_F(TrainerTest, ResumedRunEqualsTheUninterruptedOneBitForBit) {

@@ -14,36 +14,55 @@ namespace {
 // The rest is for the system and the program's neighbours.
 constexpr uint64_t kComfortPercent = 80;
 
-// What the program grows by beside all that is planned: oneDNN's compiled products, graphs, the
-// heap's share: an estimate, which `choir bench train` sets beside the real peak. Not on a GPU,
-// whose memory is not the program's.
-constexpr uint64_t kGrowthBytes = uint64_t{12} << 20;
+// What the program grows by beside all that is planned: pages of code that only a run reaches,
+// stacks, graphs. Largest that was measured (docs/performance.md). Not on a GPU, whose memory is
+// not the program's.
+constexpr uint64_t kGrowthBytes = uint64_t{4} << 20;
 
-absl::StatusOr<ModelPlan> MemoryWith(const Model& model, const AdapterLayout& adapter,
-                                     const TrainConfig& config, Backend& backend,
-                                     uint64_t program_bytes, bool checkpoint) {
+// What PlanTraining works with.
+struct Planner {
+  const Model& model;
+  const AdapterLayout& adapter;
+  const TrainConfig& config;
+  Backend& backend;
+  const MemoryLimits& limits;
+
+  [[nodiscard]] bool on_cpu() const { return backend.info().backend == "cpu"; }
+  [[nodiscard]] uint64_t AdapterBytes() const {
+    return static_cast<uint64_t>(adapter.num_elements) * sizeof(float);
+  }
+  absl::Status Plan(bool checkpoint, TrainingPlan& plan) const;
+  void Stream(TrainingPlan& plan) const;
+};
+
+// Sets the memory of `plan`, and which tables stay.
+absl::Status Planner::Plan(bool checkpoint, TrainingPlan& plan) const {
+  plan.checkpoint_blocks = checkpoint;
+  plan.weights.embedding = false;
+  plan.weights.output = !checkpoint;
   CHOIR_ASSIGN_OR_RETURN(
-      ModelPlan plan,
+      plan.memory,
       PlanForTraining(model, adapter,
                       TrainGraphOptions{.tokens = config.context_tokens,
                                         .factors = config.factors,
                                         .checkpoint = checkpoint,
                                         .dropout = config.lora_dropout},
                       &backend,
-                      CompileOptions{.compute = ChooseCompute(config.compute, model.spec())}));
-  if (backend.info().backend != "cpu") return plan;
-  plan.workspace_bytes += program_bytes + kGrowthBytes;
-  // The trainer keeps the adapter as it was beside the one that it trains.
-  plan.adapter_bytes += static_cast<uint64_t>(adapter.num_elements) * sizeof(float);
-  return plan;
+                      CompileOptions{.compute = ChooseCompute(config.compute, model.spec())},
+                      plan.weights));
+  if (!on_cpu()) return absl::OkStatus();
+  const uint64_t program = limits.program_bytes == nullptr ? 0 : limits.program_bytes();
+  plan.memory.workspace_bytes += kGrowthBytes + program - std::min(program, AdapterBytes());
+  return absl::OkStatus();
 }
 
-// Lowers the weights of the plan to what the rest leaves them.
-void Stream(const Model& model, uint64_t memory_bytes, TrainingPlan& plan) {
-  const uint64_t rest = plan.memory.total_bytes() - plan.memory.weight_bytes;
-  const uint64_t left = memory_bytes - std::min(memory_bytes, rest);
-  plan.resident_weight_bytes = std::max(left, LeastResidentBytes(model));
-  plan.memory.weight_bytes = std::min(plan.memory.weight_bytes, plan.resident_weight_bytes);
+// Lowers the weights of the blocks to what the rest leaves them.
+void Planner::Stream(TrainingPlan& plan) const {
+  const uint64_t blocks = std::min(BlockBytes(model), plan.memory.weight_bytes);
+  const uint64_t rest = plan.memory.total_bytes() - blocks;
+  const uint64_t left = limits.memory_bytes - std::min(limits.memory_bytes, rest);
+  plan.weights.block_bytes = std::max(left, LeastBlockBytes(model));
+  plan.memory.weight_bytes -= blocks - std::min(blocks, plan.weights.block_bytes);
 }
 
 }  // namespace
@@ -51,23 +70,18 @@ void Stream(const Model& model, uint64_t memory_bytes, TrainingPlan& plan) {
 absl::StatusOr<TrainingPlan> PlanTraining(const Model& model, const AdapterLayout& adapter,
                                           const TrainConfig& config, Backend& backend,
                                           const MemoryLimits& limits, Recompute recompute) {
+  const Planner planner{model, adapter, config, backend, limits};
   TrainingPlan plan;
-  plan.checkpoint_blocks = recompute == Recompute::kOn;
-  CHOIR_ASSIGN_OR_RETURN(plan.memory, MemoryWith(model, adapter, config, backend,
-                                                 limits.program_bytes, plan.checkpoint_blocks));
+  CHOIR_RETURN_IF_ERROR(planner.Plan(recompute == Recompute::kOn, plan));
   const uint64_t comfortable = limits.memory_bytes / 100 * kComfortPercent;
   if (recompute == Recompute::kAuto && plan.memory.total_bytes() > comfortable) {
-    plan.checkpoint_blocks = true;
-    CHOIR_ASSIGN_OR_RETURN(plan.memory,
-                           MemoryWith(model, adapter, config, backend, limits.program_bytes, true));
+    CHOIR_RETURN_IF_ERROR(planner.Plan(true, plan));
   }
-  if (plan.memory.total_bytes() > limits.memory_bytes && backend.info().backend == "cpu") {
-    Stream(model, limits.memory_bytes, plan);
-  }
+  if (plan.memory.total_bytes() > limits.memory_bytes && planner.on_cpu()) planner.Stream(plan);
   for (const FlatRange& range : adapter.Trained(config.factors)) {
     plan.trained_values += static_cast<uint64_t>(range.count);
   }
-  plan.adapter_file_bytes = static_cast<uint64_t>(adapter.num_elements) * sizeof(float);
+  plan.adapter_file_bytes = planner.AdapterBytes();
   return plan;
 }
 

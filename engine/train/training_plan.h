@@ -9,9 +9,9 @@
 
 #include "engine/backend/backend.h"
 #include "engine/model/adapter_layout.h"
-#include "engine/model/device_model.h"
 #include "engine/model/model.h"
 #include "engine/model/model_plan.h"
+#include "engine/model/weight_residency.h"
 #include "engine/train/train_config.h"
 
 namespace choir::engine {
@@ -25,15 +25,19 @@ enum class Recompute : uint8_t {
 struct TrainingPlan {
   ModelPlan memory;
   bool checkpoint_blocks = false;
-  // Weights that may stay in memory (DeviceModel::Load); all, unless the device is too small.
-  uint64_t resident_weight_bytes = DeviceModel::kAllResident;
+  // For DeviceModel::Load. A table of embeddings never stays; the output table where blocks are
+  // recomputed to save memory; all of the blocks, unless the device is too small.
+  WeightResidency weights;
   uint64_t trained_values = 0;      // elements of the trained factors: what a federation sends
   uint64_t adapter_file_bytes = 0;  // about: f32 values, without the header
 };
 
 struct MemoryLimits {
-  uint64_t memory_bytes = 0;   // what the process may hope to use
-  uint64_t program_bytes = 0;  // what it has now: program, libraries, data, adapter
+  uint64_t memory_bytes = 0;  // what the process may hope to use
+  // Says what it has: program, libraries, data, and the adapter that training starts from, which is
+  // let go once there is a trainer. Asked after the kernels were prepared on trial, so that the
+  // code that they brought with them counts. Null: nothing.
+  uint64_t (*program_bytes)() = nullptr;
 };
 
 // The memory of a run with these settings on this backend, whether to recompute, and how much of

@@ -98,19 +98,20 @@ absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Mode
 }
 
 // Refuses what does not fit; recomputes activations and streams weights where memory is short.
-// Returns the bytes of weights that may stay in memory.
-absl::StatusOr<uint64_t> PlanMemory(const Job& job, const engine::Model& model,
-                                    const engine::Adapter& adapter, engine::Backend& backend,
-                                    engine::TrainConfig& config) {
+// Returns which weights stay in memory.
+absl::StatusOr<engine::WeightResidency> PlanMemory(const Job& job, const engine::Model& model,
+                                                   const engine::Adapter& adapter,
+                                                   engine::Backend& backend,
+                                                   engine::TrainConfig& config) {
   uint64_t memory_bytes = backend.info().memory_bytes;
   if (job.max_memory_bytes != 0) memory_bytes = std::min(memory_bytes, job.max_memory_bytes);
   CHOIR_ASSIGN_OR_RETURN(
       const engine::TrainingPlan plan,
       engine::PlanTraining(model, engine::LayoutOf(adapter), config, backend,
-                           {memory_bytes, ResidentBytes()}, engine::Recompute::kAuto));
+                           {memory_bytes, &ResidentBytes}, engine::Recompute::kAuto));
   config.checkpoint_blocks = plan.checkpoint_blocks;
   CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend.info(), memory_bytes));
-  return plan.resident_weight_bytes;
+  return plan.weights;
 }
 
 absl::Status Resume(engine::Trainer& trainer, const std::string& checkpoint) {
@@ -153,8 +154,9 @@ absl::StatusOr<std::vector<float>> DeltaOf(const Job& job, engine::Contribution 
 }
 
 absl::Status Finish(const std::string& folder, const Job& job, const engine::Trainer& trainer,
-                    const engine::Adapter& start, const engine::Adapter* basis,
-                    uint64_t documents) {
+                    const engine::Adapter* basis, uint64_t documents) {
+  // Again from its file: while it trained, the memory was needed for other things.
+  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, StartOf(job));
   CHOIR_ASSIGN_OR_RETURN(const engine::Contribution contribution,
                          engine::ParseContribution(job.contribution));
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter trained, trainer.CurrentAdapter());
@@ -202,7 +204,7 @@ absl::Status Train(const std::string& folder) {
   CHOIR_ASSIGN_OR_RETURN(const Job job, ReadJob(folder));
   ::setpriority(PRIO_PROCESS, 0, job.niceness);
   CHOIR_ASSIGN_OR_RETURN(const engine::Model model, engine::Model::Open(job.model_path));
-  CHOIR_ASSIGN_OR_RETURN(const engine::Adapter start, StartOf(job));
+  CHOIR_ASSIGN_OR_RETURN(engine::Adapter start, StartOf(job));
   CHOIR_RETURN_IF_ERROR(engine::CheckAdapterFits(start, model.LoraTargets()));
   CHOIR_ASSIGN_OR_RETURN(engine::TrainConfig config, TrainConfigOf(job));
   config.compute = engine::ChooseCompute(config.compute, model.spec());
@@ -213,9 +215,10 @@ absl::Status Train(const std::string& folder) {
   backend_options.num_threads = job.threads;
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Backend> backend,
                          engine::CreateBackend(job.backend, backend_options));
-  CHOIR_ASSIGN_OR_RETURN(const uint64_t resident, PlanMemory(job, model, start, *backend, config));
+  CHOIR_ASSIGN_OR_RETURN(const engine::WeightResidency residency,
+                         PlanMemory(job, model, start, *backend, config));
   CHOIR_ASSIGN_OR_RETURN(const engine::DeviceModel weights,
-                         engine::DeviceModel::Load(*backend, model, resident));
+                         engine::DeviceModel::Load(*backend, model, residency));
   CHOIR_ASSIGN_OR_RETURN(const std::optional<engine::Adapter> basis, BasisOf(job, start));
   const engine::Adapter* const its = basis.has_value() ? &*basis : nullptr;
   const bool cores = job.contribution == engine::ContributionName(engine::Contribution::kCore);
@@ -223,18 +226,20 @@ absl::Status Train(const std::string& folder) {
                                      weights, start,          cores ? its : nullptr};
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Trainer> trainer,
                          engine::Trainer::Create(parts, config, std::move(data)));
+  start = {};  // the trainer has it
   const std::string checkpoint = folder + "/checkpoint";
   CHOIR_RETURN_IF_ERROR(Resume(*trainer, checkpoint));
   const engine::TrainHooks hooks{.on_step = &PrintProgress,
                                  .should_stop = [] { return stop_requested != 0; }};
   CHOIR_RETURN_IF_ERROR(trainer->Run(hooks, {checkpoint, kCheckpointEverySteps}, SystemClock()));
-  return Finish(folder, job, *trainer, start, its, documents);
+  return Finish(folder, job, *trainer, its, documents);
 }
 
 }  // namespace
 
 int RunWorker(const std::string& folder) {
   EndWithTheDaemon();
+  ReturnLargeBlocks();
   const absl::Status status = Train(folder);
   if (status.ok()) return kWorkerFinished;
   if (absl::IsCancelled(status)) return kWorkerStopped;

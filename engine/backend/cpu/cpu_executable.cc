@@ -111,7 +111,7 @@ absl::Status CpuExecutable::PrepareNode(const Node& node, size_t index, CpuCompi
   std::vector<std::span<const uint8_t>> streamed;
   for (const TensorId id : node.inputs) {
     const Place& place = places_[static_cast<size_t>(id)];
-    call.inputs.push_back({place.tensor.desc, place.data});
+    call.inputs.push_back({place.tensor.desc, place.data, place.streamed});
     if (place.streamed) {
       streamed.emplace_back(place.data, static_cast<size_t>(SizeBytes(place.tensor.desc)));
     }

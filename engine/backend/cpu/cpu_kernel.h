@@ -28,6 +28,7 @@ namespace choir::engine {
 struct CpuInput {
   TensorDesc desc;
   const uint8_t* data = nullptr;
+  bool streamed = false;  // of a mapped file, whose pages are let go after use
 
   [[nodiscard]] int64_t rows() const { return desc.shape.rows; }
   [[nodiscard]] int64_t cols() const { return desc.shape.cols; }

@@ -294,7 +294,7 @@ const float* LmHeadLoss::TargetRow(int64_t target, int worker, CpuRun& run) cons
 }
 
 void LmHeadLoss::Finish(CpuRun& run) {
-  run.ParallelFor(num_active_, [&](int64_t row, int worker) {
+  weight_rows_.ForEachLookup(num_active_, run, [&](int64_t row, int worker) {
     const TokenState& state = states_[static_cast<size_t>(row)];
     nll_[state.token] = static_cast<float>(std::log(state.sum)) + state.max - state.target_logit;
     if (dh_ == nullptr || !OnePass()) return;

@@ -57,7 +57,7 @@ absl::StatusOr<CpuProgram> PrepareEmbed(const CpuCall& call, CpuCompiler& /*comp
   return [=](CpuRun& run) {
     if (auto status = CheckRows(ids, out.rows(), vocabulary); !status.ok()) return status;
     const int64_t cols = out.cols();
-    run.ParallelFor(out.rows(), [&](int64_t t, int) {
+    table.ForEachLookup(out.rows(), run, [&](int64_t t, int) {
       float* const row = out.f32() + t * cols;
       ScaleVector(table.Row(ids[t], row), scale, row, static_cast<size_t>(cols));
       if (bypass) bypass->AddTo(row, t, ids[t]);

@@ -1,5 +1,6 @@
 #include "engine/backend/cpu/weight_chunks.h"
 
+#include "base/mapped_file.h"
 #include "engine/backend/cpu/vector_math.h"
 #include "engine/quant/weight_format.h"
 
@@ -45,8 +46,27 @@ WeightChunks::WeightChunks(const CpuInput& weight, GemmType type, int64_t max_ro
 }
 
 const void* WeightChunks::Prepare(int64_t chunk, CpuRun& run) const {
+  if (in_place_) {
+    if (chunk > 0) Release(chunk - 1);
+    return weight_.data + Begin(chunk) * row_bytes_;
+  }
+  Dequantize(chunk, run);
+  Release(chunk);
+  return run.Get<uint8_t>(buffer_);
+}
+
+// And the pages before it, which the system mapped again with the chunk's first one. Rounded
+// inwards: the page that the next chunk shares stays.
+void WeightChunks::Release(int64_t chunk) const {
+  if (!weight_.streamed) return;
+  constexpr int64_t kFaultBytes = int64_t{64} << 10;
+  const int64_t begin = std::max<int64_t>(Begin(chunk) * row_bytes_ - kFaultBytes, 0);
+  const int64_t end = (Begin(chunk) + Rows(chunk)) * row_bytes_;
+  ReleaseMapped({weight_.data + begin, static_cast<size_t>(end - begin)});
+}
+
+void WeightChunks::Dequantize(int64_t chunk, CpuRun& run) const {
   const int64_t first = Begin(chunk);
-  if (in_place_) return weight_.data + first * row_bytes_;
   constexpr int64_t kRowsPerTask = 16;
   run.ParallelRanges(Rows(chunk), kRowsPerTask, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; ++i) {
@@ -61,7 +81,6 @@ const void* WeightChunks::Prepare(int64_t chunk, CpuRun& run) const {
       }
     }
   });
-  return run.Get<uint8_t>(buffer_);
 }
 
 WeightRows::WeightRows(const CpuInput& weight)
@@ -69,6 +88,10 @@ WeightRows::WeightRows(const CpuInput& weight)
       dequantize_(RowDequantizerOf(*weight.desc.format)),
       row_bytes_(RowBytes(weight)),
       in_place_(IsInPlace(weight, GemmType::kF32)) {}
+
+void WeightRows::Release() const {
+  ReleaseMapped({weight_.data, static_cast<size_t>(weight_.rows() * row_bytes_)});
+}
 
 const float* WeightRows::Row(int64_t row, float* buffer) const {
   if (in_place_) return weight_.f32() + row * weight_.cols();

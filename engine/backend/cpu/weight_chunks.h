@@ -17,8 +17,22 @@ class WeightRows {
   explicit WeightRows(const CpuInput& weight);
   // The row where it lies, or dequantised into `buffer` (cols floats).
   const float* Row(int64_t row, float* buffer) const;
+  // ParallelFor over tasks that each read one row anywhere. Of streamed weights some at a time, and
+  // then the pages that they brought are let go: of a row that is a few hundred KiB.
+  template <typename Task>
+  void ForEachLookup(int64_t count, CpuRun& run, Task&& task) const {
+    const int64_t at_once = weight_.streamed ? kLookupsAtOnce : std::max<int64_t>(count, 1);
+    for (int64_t begin = 0; begin < count; begin += at_once) {
+      run.ParallelFor(std::min(at_once, count - begin),
+                      [&](int64_t i, int worker) { task(begin + i, worker); });
+      if (weight_.streamed) Release();
+    }
+  }
 
  private:
+  static constexpr int64_t kLookupsAtOnce = 32;
+  void Release() const;
+
   CpuInput weight_;
   RowDequantizer dequantize_ = nullptr;
   int64_t row_bytes_ = 0;
@@ -40,10 +54,14 @@ class WeightChunks {
   [[nodiscard]] int64_t Rows(int64_t chunk) const {
     return std::min(chunk_rows_, rows_ - Begin(chunk));
   }
-  // The chunk's rows, `cols` elements apart; valid until the next call. Works in parallel.
+  // The chunk's rows, `cols` elements apart; valid until the next call. Works in parallel. Of
+  // streamed weights, the file's pages that are done with are let go.
   const void* Prepare(int64_t chunk, CpuRun& run) const;
 
  private:
+  void Dequantize(int64_t chunk, CpuRun& run) const;
+  void Release(int64_t chunk) const;
+
   // 4 MiB: large enough that starting the threads costs nothing, small enough to stay in the
   // last-level cache between dequantisation and product.
   static constexpr int64_t kBufferBytes = int64_t{4} << 20;
