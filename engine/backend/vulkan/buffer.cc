@@ -96,6 +96,7 @@ absl::Status VulkanBuffer::AddPiece(uint64_t begin, uint64_t size, MemoryUsage u
   info.size = piece.size;
   info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  if (device_->caps().lanes) info.usage |= VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT;
   info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
   VkBuffer buffer = VK_NULL_HANDLE;
   CHOIR_VK_RETURN_IF_ERROR(vkCreateBuffer(device_->get(), &info, nullptr, &buffer),

@@ -29,7 +29,14 @@ struct Access {
   bool writes = false;
   // The shader may load, and then throw away, up to VulkanBuffer::kSlackBytes past the end.
   bool reads_past_end = false;
+  BindingKind kind = BindingKind::kStorage;
 };
+
+// Bytes between the access's offset and the last place before it where a binding may begin.
+inline uint64_t BindingRest(const Access& access, const DeviceCaps& caps) {
+  const bool storage = access.kind == BindingKind::kStorage;
+  return access.range.offset % (storage ? caps.storage_alignment : caps.texel_alignment);
+}
 
 struct Dispatch {
   const Pipeline* pipeline = nullptr;

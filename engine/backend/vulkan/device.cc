@@ -62,12 +62,14 @@ absl::StatusOr<VkPhysicalDevice> ChooseDevice(const std::vector<VkPhysicalDevice
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Device>> Device::Open(Instance instance, int index, bool may_map) {
+absl::StatusOr<std::unique_ptr<Device>> Device::Open(Instance instance,
+                                                     const DeviceOptions& options) {
   CHOIR_ASSIGN_OR_RETURN(const std::vector<VkPhysicalDevice> devices, instance.PhysicalDevices());
-  CHOIR_ASSIGN_OR_RETURN(const VkPhysicalDevice physical, ChooseDevice(devices, index));
+  CHOIR_ASSIGN_OR_RETURN(const VkPhysicalDevice physical, ChooseDevice(devices, options.index));
   DeviceCaps caps = ProbeDevice(physical);
   CHOIR_RETURN_IF_ERROR(CheckUsable(caps));
-  caps.unified_memory = caps.unified_memory && may_map;
+  caps.unified_memory = caps.unified_memory && options.may_map;
+  caps.lanes = caps.lanes && options.may_lanes;
   std::unique_ptr<Device> device(new Device(std::move(instance), physical, std::move(caps)));
   CHOIR_RETURN_IF_ERROR(device->Init());
   return device;

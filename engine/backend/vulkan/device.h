@@ -14,13 +14,20 @@
 
 namespace choir::engine::vulkan {
 
+struct DeviceOptions {
+  // As in ListVulkanDevices(), or -1: the best by type (discrete, integrated, virtual, software),
+  // then memory.
+  int index = -1;
+  bool may_map = true;    // false: never map device memory, even where the CPU could see it
+  bool may_lanes = true;  // false: a GPU's shaders even on a device that is a CPU
+};
+
 // An opened device with its one compute queue. Not thread-safe.
 class Device {
  public:
-  // `index` as in ListVulkanDevices(), or -1: the best by type (discrete, integrated, virtual,
-  // software), then memory. Without `may_map` device memory is never mapped, even where the CPU
-  // could see it. UNAVAILABLE, NOT_FOUND (no such index).
-  static absl::StatusOr<std::unique_ptr<Device>> Open(Instance instance, int index, bool may_map);
+  // UNAVAILABLE, NOT_FOUND (no such index).
+  static absl::StatusOr<std::unique_ptr<Device>> Open(Instance instance,
+                                                      const DeviceOptions& options);
 
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;

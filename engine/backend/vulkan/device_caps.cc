@@ -56,13 +56,16 @@ void ProbeLimits(const VkPhysicalDeviceProperties& properties, DeviceCaps& caps)
   std::copy_n(properties.pipelineCacheUUID, VK_UUID_SIZE, caps.cache_uuid.begin());
   caps.type = properties.deviceType;
   caps.max_binding_bytes = limits.maxStorageBufferRange;
-  caps.storage_alignment = std::max<uint64_t>(limits.minStorageBufferOffsetAlignment, 4);
+  // At least four f32, which a texel is.
+  caps.storage_alignment = std::max<uint64_t>(limits.minStorageBufferOffsetAlignment, 16);
   caps.max_shared_bytes = limits.maxComputeSharedMemorySize;
   caps.max_invocations =
       std::min({limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]});
   std::copy_n(limits.maxComputeWorkGroupCount, 3, caps.max_groups.begin());
   caps.max_push_bytes = limits.maxPushConstantsSize;
   caps.max_storage_buffers = limits.maxPerStageDescriptorStorageBuffers;
+  caps.max_texels = limits.maxTexelBufferElements;
+  caps.texel_alignment = std::max<uint64_t>(limits.minTexelBufferOffsetAlignment, 16);
   if (limits.timestampComputeAndGraphics == VK_TRUE) {
     caps.timestamp_seconds = 1e-9 * static_cast<double>(limits.timestampPeriod);
   }
@@ -144,6 +147,7 @@ DeviceCaps ProbeDevice(VkPhysicalDevice device) {
   caps.compute_queue_family = ComputeQueueFamily(device);
   ProbeFeatures(device, extensions, caps);
   caps.unified_memory = HasUnifiedMemory(caps);
+  caps.lanes = caps.IsSoftware();
   return caps;
 }
 

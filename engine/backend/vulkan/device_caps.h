@@ -33,6 +33,8 @@ struct DeviceCaps {
   std::array<uint32_t, 3> max_groups{};
   uint32_t max_push_bytes = 0;
   uint32_t max_storage_buffers = 0;  // one shader may bind
+  uint64_t max_texels = 0;           // of one texel buffer: maxTexelBufferElements
+  uint64_t texel_alignment = 1;      // minTexelBufferOffsetAlignment
   VkPhysicalDeviceMemoryProperties memory{};
   double timestamp_seconds = 0;  // of one tick on the compute queue; 0: it keeps no time
 
@@ -45,6 +47,7 @@ struct DeviceCaps {
   bool cooperative_matrix = false;
   bool memory_budget = false;
   bool unified_memory = false;  // the CPU and the GPU share one memory
+  bool lanes = false;           // the device is a CPU: take the shaders made for one (lane_*)
 
   [[nodiscard]] bool IsSoftware() const { return type == VK_PHYSICAL_DEVICE_TYPE_CPU; }
 };

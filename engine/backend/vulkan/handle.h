@@ -40,6 +40,7 @@ class DeviceOwned {
 };
 
 using UniqueBuffer = DeviceOwned<VkBuffer, vkDestroyBuffer>;
+using UniqueBufferView = DeviceOwned<VkBufferView, vkDestroyBufferView>;
 using UniqueMemory = DeviceOwned<VkDeviceMemory, vkFreeMemory>;
 using UniqueFence = DeviceOwned<VkFence, vkDestroyFence>;
 using UniqueCommandPool = DeviceOwned<VkCommandPool, vkDestroyCommandPool>;

@@ -12,13 +12,6 @@
 #include "engine/quant/weight_format.h"
 
 namespace choir::engine::vulkan {
-namespace {
-
-uint64_t AlignDown(uint64_t value, uint64_t alignment) {
-  return value / alignment * alignment;
-}
-
-}  // namespace
 
 std::string FormatName(const TensorDesc& desc) {
   if (desc.dtype != DType::kWeight || desc.format == nullptr) return "f32";
@@ -35,6 +28,7 @@ void KernelContext::BeginNode(const Node& node, std::vector<TensorView> inputs,
   outputs_ = std::move(outputs);
   updates_ = std::move(updates);
   scratch_bytes_ = 0;
+  staging_.desc.shape = {0, 0};
 }
 
 TensorView KernelContext::Scratch(int64_t rows, int64_t cols) {
@@ -44,6 +38,11 @@ TensorView KernelContext::Scratch(int64_t rows, int64_t cols) {
   scratch_bytes_ += (bytes + alignment - 1) / alignment * alignment;
   max_scratch_bytes_ = std::max(max_scratch_bytes_, scratch_bytes_);
   return view;
+}
+
+TensorView KernelContext::Staging(int64_t elements) {
+  if (staging_.desc.shape.cols < elements) staging_ = Scratch(1, elements);
+  return staging_;
 }
 
 TensorView KernelContext::Slice(const TensorView& view, int64_t first, int64_t count) {
@@ -131,6 +130,17 @@ DispatchBuilder& DispatchBuilder::Weight(const Range& range) {
   return BindAccess({range, true, false, true}, 1);
 }
 
+DispatchBuilder& DispatchBuilder::Texels(const Range& range) {
+  if (!KernelContext::WholeTexels(range)) {
+    status_.Update(absl::InternalError(fmt::format("no texel begins at byte {}", range.offset)));
+  }
+  return BindAccess({range, true, false, false, BindingKind::kTexels}, 16);
+}
+
+DispatchBuilder& DispatchBuilder::WeightTexels(const Range& range) {
+  return BindAccess({range, true, false, true, BindingKind::kWordTexels}, 1);
+}
+
 DispatchBuilder& DispatchBuilder::Unused() {
   return BindAccess({{BufferTable::kWorkspace, 0, 0, 4}, false, false, false}, 4);
 }
@@ -138,11 +148,14 @@ DispatchBuilder& DispatchBuilder::Unused() {
 DispatchBuilder& DispatchBuilder::BindAccess(const Access& access, uint64_t unit_bytes) {
   const Range& range = access.range;
   const DeviceCaps& caps = context_->device_->caps();
-  const uint64_t rest = range.offset - AlignDown(range.offset, caps.storage_alignment);
-  if (range.bytes + rest + VulkanBuffer::kSlackBytes > caps.max_binding_bytes) {
+  const uint64_t rest = BindingRest(access, caps);
+  uint64_t limit = caps.max_binding_bytes;
+  if (access.kind == BindingKind::kTexels) limit = caps.max_texels * 16;
+  if (access.kind == BindingKind::kWordTexels) limit = caps.max_texels * 4;
+  if (range.bytes + rest + VulkanBuffer::kSlackBytes > limit) {
     status_.Update(absl::ResourceExhaustedError(fmt::format(
         "a tensor of {} bytes is beyond the {} bytes that {} binds at once; use a shorter context",
-        range.bytes, caps.max_binding_bytes, caps.name)));
+        range.bytes, limit, caps.name)));
   }
   dispatch_.bindings.push_back(access);
   offsets_.push_back(static_cast<uint32_t>(rest / unit_bytes));
@@ -190,9 +203,9 @@ DispatchBuilder& DispatchBuilder::Work(double operations) {
 
 absl::Status DispatchBuilder::Emit() {
   if (!status_.ok()) return status_;
-  CHOIR_ASSIGN_OR_RETURN(dispatch_.pipeline, context_->pipelines_->Get(
-                                                 shader_, constants_,
-                                                 static_cast<uint32_t>(dispatch_.bindings.size())));
+  std::vector<BindingKind> kinds;
+  for (const Access& access : dispatch_.bindings) kinds.push_back(access.kind);
+  CHOIR_ASSIGN_OR_RETURN(dispatch_.pipeline, context_->pipelines_->Get(shader_, constants_, kinds));
   std::vector<uint32_t> push = std::move(offsets_);
   push.insert(push.end(), values_.begin(), values_.end());
   dispatch_.push_bytes = static_cast<uint32_t>(push.size() * sizeof(uint32_t));

@@ -38,14 +38,18 @@ struct RowTile {
 class KernelContext;
 
 // Collects one dispatch. Offsets of the bindings come first in the push constants, in binding order
-// (in elements; of weights in bytes), then what Push() gave. The first error is kept and returned
-// by Emit().
+// (in elements; of weights in bytes; of texels in texels), then what Push() gave. The first error
+// is kept and returned by Emit().
 class DispatchBuilder {
  public:
   DispatchBuilder& Read(const TensorView& view) { return Bind(view, true, false); }
   DispatchBuilder& Write(const TensorView& view) { return Bind(view, false, true); }
   DispatchBuilder& Update(const TensorView& view) { return Bind(view, true, true); }
   DispatchBuilder& Weight(const Range& range);
+  // f32 as texels of four; the offset counts them. The range begins at a whole one (WholeTexels).
+  DispatchBuilder& Texels(const Range& range);
+  // A weight as a texel buffer of words.
+  DispatchBuilder& WeightTexels(const Range& range);
   // For a binding that this call's shader does not touch.
   DispatchBuilder& Unused();
   DispatchBuilder& Constants(std::vector<uint32_t> values);
@@ -102,6 +106,9 @@ class KernelContext {
 
   // An f32 matrix that lives during this node only.
   TensorView Scratch(int64_t rows, int64_t cols);
+  // f32 of at least so many elements: the same ones at each call within a node, so that their
+  // contents serve until the next call.
+  TensorView Staging(int64_t elements);
   // A small table that the host computed; lives as long as the executable.
   absl::StatusOr<TensorView> Constant(const std::vector<float>& values);
   // Elements [first, first + count) of a tensor with 4-byte elements, as one row.
@@ -117,6 +124,8 @@ class KernelContext {
   [[nodiscard]] absl::StatusOr<Range> RangeOf(const TensorView& view) const {
     return Find(view.buffer, view.offset_bytes, static_cast<uint64_t>(SizeBytes(view.desc)));
   }
+  // Whether texels of four f32 can begin where the range does.
+  [[nodiscard]] static bool WholeTexels(const Range& range) { return range.offset % 16 == 0; }
   // The shader's variant for this weight's format: "embed.q8_0".
   static std::string Variant(std::string_view shader, const TensorView& weight);
 
@@ -140,6 +149,7 @@ class KernelContext {
   std::vector<TensorView> outputs_;
   std::vector<TensorView> updates_;
   uint64_t scratch_bytes_ = 0;
+  TensorView staging_{F32(0, 0), BufferTable::kWorkspace, 0};
   uint64_t max_scratch_bytes_ = 0;
   std::vector<Command> commands_;
 };

@@ -11,6 +11,11 @@
 
 namespace choir::engine::vulkan {
 
+VkDescriptorType DescriptorType(BindingKind kind) {
+  return kind == BindingKind::kStorage ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+                                       : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+}
+
 absl::StatusOr<PipelineStore> PipelineStore::Create(Device& device, const std::string& cache_dir) {
   PipelineStore store(device, cache_dir);
   const std::string initial =
@@ -26,20 +31,21 @@ absl::StatusOr<PipelineStore> PipelineStore::Create(Device& device, const std::s
   return store;
 }
 
-absl::StatusOr<const PipelineStore::Layout*> PipelineStore::GetLayout(uint32_t num_bindings) {
-  if (const auto found = layouts_.find(num_bindings); found != layouts_.end()) {
+absl::StatusOr<const PipelineStore::Layout*> PipelineStore::GetLayout(
+    const std::vector<BindingKind>& kinds) {
+  if (const auto found = layouts_.find(kinds); found != layouts_.end()) {
     return &found->second;
   }
-  std::vector<VkDescriptorSetLayoutBinding> bindings(num_bindings);
-  for (uint32_t i = 0; i < num_bindings; ++i) {
+  std::vector<VkDescriptorSetLayoutBinding> bindings(kinds.size());
+  for (uint32_t i = 0; i < bindings.size(); ++i) {
     bindings[i].binding = i;
-    bindings[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    bindings[i].descriptorType = DescriptorType(kinds[i]);
     bindings[i].descriptorCount = 1;
     bindings[i].stageFlags = VK_SHADER_STAGE_COMPUTE_BIT;
   }
   VkDescriptorSetLayoutCreateInfo set_info{};
   set_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
-  set_info.bindingCount = num_bindings;
+  set_info.bindingCount = static_cast<uint32_t>(bindings.size());
   set_info.pBindings = bindings.data();
   VkDescriptorSetLayout set = VK_NULL_HANDLE;
   CHOIR_VK_RETURN_IF_ERROR(vkCreateDescriptorSetLayout(device_->get(), &set_info, nullptr, &set),
@@ -58,7 +64,7 @@ absl::StatusOr<const PipelineStore::Layout*> PipelineStore::GetLayout(uint32_t n
   CHOIR_VK_RETURN_IF_ERROR(vkCreatePipelineLayout(device_->get(), &info, nullptr, &handle),
                            "vkCreatePipelineLayout");
   layout.pipeline = UniquePipelineLayout(device_->get(), handle);
-  return &layouts_.emplace(num_bindings, std::move(layout)).first->second;
+  return &layouts_.emplace(kinds, std::move(layout)).first->second;
 }
 
 absl::StatusOr<UniquePipeline> PipelineStore::MakePipeline(std::string_view shader,
@@ -102,10 +108,10 @@ absl::StatusOr<UniquePipeline> PipelineStore::MakePipeline(std::string_view shad
 
 absl::StatusOr<const Pipeline*> PipelineStore::Get(std::string_view shader,
                                                    const std::vector<uint32_t>& constants,
-                                                   uint32_t num_bindings) {
-  const Key key{std::string(shader), constants, num_bindings};
+                                                   const std::vector<BindingKind>& bindings) {
+  const Key key{std::string(shader), constants, bindings};
   if (const auto found = pipelines_.find(key); found != pipelines_.end()) return &found->second;
-  CHOIR_ASSIGN_OR_RETURN(const Layout* layout, GetLayout(num_bindings));
+  CHOIR_ASSIGN_OR_RETURN(const Layout* layout, GetLayout(bindings));
   Pipeline pipeline;
   pipeline.layout = layout->pipeline.get();
   pipeline.set_layout = layout->set.get();

@@ -14,9 +14,18 @@
 
 namespace choir::engine::vulkan {
 
-// Every pipeline takes `num_bindings` storage buffers at set 0, bindings 0.., and this many bytes
-// of push constants (the least that Vulkan guarantees).
+// What a shader sees at a binding.
+enum class BindingKind : uint8_t {
+  kStorage,     // a storage buffer
+  kTexels,      // a texel buffer of four f32: reads only
+  kWordTexels,  // a texel buffer of single 32-bit words: reads only
+};
+
+// Every pipeline has its bindings at set 0, numbers 0.., and this many bytes of push constants (the
+// least that Vulkan guarantees).
 inline constexpr uint32_t kPushBytes = 128;
+
+VkDescriptorType DescriptorType(BindingKind kind);
 
 struct Pipeline {
   UniquePipeline pipeline;
@@ -34,7 +43,7 @@ class PipelineStore {
   // long as the store. INTERNAL if no such shader was built.
   absl::StatusOr<const Pipeline*> Get(std::string_view shader,
                                       const std::vector<uint32_t>& constants,
-                                      uint32_t num_bindings);
+                                      const std::vector<BindingKind>& bindings);
 
   // Writes the cache file if pipelines were made since it was last written.
   absl::Status Save();
@@ -44,11 +53,11 @@ class PipelineStore {
     UniqueDescriptorSetLayout set;
     UniquePipelineLayout pipeline;
   };
-  using Key = std::tuple<std::string, std::vector<uint32_t>, uint32_t>;
+  using Key = std::tuple<std::string, std::vector<uint32_t>, std::vector<BindingKind>>;
 
   PipelineStore(Device& device, std::string cache_dir)
       : device_(&device), cache_dir_(std::move(cache_dir)) {}
-  absl::StatusOr<const Layout*> GetLayout(uint32_t num_bindings);
+  absl::StatusOr<const Layout*> GetLayout(const std::vector<BindingKind>& kinds);
   absl::StatusOr<UniquePipeline> MakePipeline(std::string_view shader,
                                               const std::vector<uint32_t>& constants,
                                               VkPipelineLayout layout);
@@ -57,7 +66,7 @@ class PipelineStore {
   std::string cache_dir_;
   UniquePipelineCache cache_;
   bool changed_ = false;
-  std::map<uint32_t, Layout> layouts_;
+  std::map<std::vector<BindingKind>, Layout> layouts_;
   std::map<Key, Pipeline> pipelines_;
 };
 

@@ -73,20 +73,22 @@ void Program::FreeSubmissions() {
 
 absl::Status Program::CreateDescriptorPool() {
   uint32_t sets = 0;
-  uint32_t descriptors = 0;
+  std::array<VkDescriptorPoolSize, 2> sizes{
+      {{DescriptorType(BindingKind::kStorage), 0}, {DescriptorType(BindingKind::kTexels), 0}}};
   for (const Command& command : commands_) {
     const auto* dispatch = std::get_if<Dispatch>(&command);
     if (dispatch == nullptr) continue;
     ++sets;
-    descriptors += static_cast<uint32_t>(dispatch->bindings.size());
+    for (const Access& access : dispatch->bindings) {
+      ++sizes[access.kind == BindingKind::kStorage ? 0 : 1].descriptorCount;
+    }
   }
   if (sets == 0) return absl::OkStatus();
-  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptors};
   VkDescriptorPoolCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
   info.maxSets = sets;
-  info.poolSizeCount = 1;
-  info.pPoolSizes = &size;
+  info.poolSizeCount = sizes[1].descriptorCount == 0 ? 1 : 2;
+  info.pPoolSizes = sizes.data();
   VkDescriptorPool pool = VK_NULL_HANDLE;
   CHOIR_VK_RETURN_IF_ERROR(vkCreateDescriptorPool(device_->get(), &info, nullptr, &pool),
                            "vkCreateDescriptorPool");
@@ -150,16 +152,20 @@ absl::Status Program::WriteDescriptors() {
 }
 
 absl::Status Program::WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorSet set) {
-  const uint64_t alignment = device_->caps().storage_alignment;
   std::vector<VkDescriptorBufferInfo> infos;
+  std::vector<VkBufferView> views;
   for (const Access& access : dispatch.bindings) {
     const Range& range = access.range;
     const VulkanBuffer& buffer = *buffers_->at(range.buffer);
-    const uint64_t begin = range.offset / alignment * alignment;
+    const uint64_t begin = range.offset - BindingRest(access, device_->caps());
     const uint64_t slack = access.reads_past_end ? VulkanBuffer::kSlackBytes : 0;
-    const uint64_t wanted = (range.offset + range.bytes + slack + 3) / 4 * 4;
+    const uint64_t unit = access.kind == BindingKind::kTexels ? 16 : 4;
+    const uint64_t wanted = (range.offset + range.bytes + slack + unit - 1) / unit * unit;
     const uint64_t end = std::min(wanted, buffer.piece_bytes(range.piece));
     infos.push_back({buffer.handle(range.piece), begin, end - begin});
+    views.push_back(VK_NULL_HANDLE);
+    if (access.kind == BindingKind::kStorage) continue;
+    CHOIR_ASSIGN_OR_RETURN(views.back(), CreateView(access.kind, infos.back()));
   }
   std::vector<VkWriteDescriptorSet> writes(infos.size());
   for (uint32_t i = 0; i < writes.size(); ++i) {
@@ -167,12 +173,30 @@ absl::Status Program::WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorS
     writes[i].dstSet = set;
     writes[i].dstBinding = i;
     writes[i].descriptorCount = 1;
-    writes[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    writes[i].descriptorType = DescriptorType(dispatch.bindings[i].kind);
     writes[i].pBufferInfo = &infos[i];
+    writes[i].pTexelBufferView = &views[i];
   }
   vkUpdateDescriptorSets(device_->get(), static_cast<uint32_t>(writes.size()), writes.data(), 0,
                          nullptr);
   return absl::OkStatus();
+}
+
+absl::StatusOr<VkBufferView> Program::CreateView(BindingKind kind,
+                                                 const VkDescriptorBufferInfo& bytes) {
+  VkBufferViewCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO;
+  info.buffer = bytes.buffer;
+  // Every device reads both formats from uniform texel buffers (Vulkan 1.1, Required Format
+  // Support).
+  info.format = kind == BindingKind::kTexels ? VK_FORMAT_R32G32B32A32_SFLOAT : VK_FORMAT_R32_UINT;
+  info.offset = bytes.offset;
+  info.range = bytes.range;
+  VkBufferView view = VK_NULL_HANDLE;
+  CHOIR_VK_RETURN_IF_ERROR(vkCreateBufferView(device_->get(), &info, nullptr, &view),
+                           "vkCreateBufferView");
+  views_.emplace_back(device_->get(), view);
+  return view;
 }
 
 absl::StatusOr<VkCommandBuffer> Program::BeginSubmission() {

@@ -52,6 +52,8 @@ class Program {
   absl::Status CreateQueryPool();
   absl::Status WriteDescriptors();
   absl::Status WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorSet set);
+  // Of a texel buffer over these bytes of a buffer; lives as long as the program.
+  absl::StatusOr<VkBufferView> CreateView(BindingKind kind, const VkDescriptorBufferInfo& bytes);
   absl::Status Record(double work_per_submission);
   void FreeSubmissions();
   absl::StatusOr<VkCommandBuffer> BeginSubmission();
@@ -67,6 +69,7 @@ class Program {
   std::vector<size_t> marks_;
   UniqueQueryPool times_;
   UniqueDescriptorPool pool_;
+  std::vector<UniqueBufferView> views_;
   std::vector<VkDescriptorSet> sets_;  // by command; null for a copy. Freed with the pool.
   std::vector<VkCommandBuffer> submissions_;
   std::array<UniqueFence, 2> fences_;

@@ -1,8 +1,8 @@
 # Shaders that there are once, and once for each weight format.
 set(CHOIR_PLAIN_SHADERS
   add adamw add_row add_total attention attention_delta attention_dkv attention_dq dropout embed_grad
-  gather_rows glu glu_backward kv_append loss_gradient loss_lse matmul_tn scale soft_cap square_sum)
-set(CHOIR_FORMAT_SHADERS embed matmul_nn matmul_nt matvec rms_norm rms_norm_backward rope)
+  gather_rows glu glu_backward kv_append lane_attention lane_attention_dkv lane_attention_dq lane_product loss_gradient loss_lse matmul_tn scale soft_cap square_sum)
+set(CHOIR_FORMAT_SHADERS dequantize embed matmul_nn matmul_nt matvec rms_norm rms_norm_backward rope)
 
 # choir_shaders(<target> [SOURCE_DIR dir] [QUANT_DIR dir] FORMATS ... PLAIN ... PER_FORMAT ...)
 # Compiles <SOURCE_DIR>/<name>.comp (default: shaders here) with glslc, those PER_FORMAT once a weight

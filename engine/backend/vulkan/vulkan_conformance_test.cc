@@ -12,6 +12,12 @@ TEST(VulkanConformanceTest, EveryOpEqualsItsReferenceAndTheLayersAreSilent) {
   RunOpConformance(*backend, {});
 }
 
+// The shaders of GPUs, where the only device is a CPU, which has shaders of its own.
+TEST(VulkanConformanceTest, ShadersForGpusEqualTheReferenceOnASoftwareDevice) {
+  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true, .lanes_on_software = false}));
+  RunOpConformance(*backend, {});
+}
+
 // Weights in tiles of a few rows and in several allocations.
 TEST(VulkanConformanceTest, SmallLimitsChangeNothing) {
   CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true,

@@ -1,4 +1,5 @@
 #include "engine/backend/vulkan/kernels/attention_call.h"
+#include "engine/backend/vulkan/kernels/lane_attention.h"
 #include "engine/quant/weight_format.h"
 
 namespace choir::engine::vulkan {
@@ -27,6 +28,7 @@ uint32_t KvFormatOf(const TensorDesc& desc) {
 
 absl::Status EmitAttention(KernelContext& context, bool cached, const TensorView* lse) {
   const AttentionCall call(context, context.Input(0).desc.shape, context.Input(1).desc.shape);
+  if (!cached && FitsLanes(context, call, 3)) return EmitLaneAttention(context, call);
   const Tile tile = ChooseTile(call.tokens);
   DispatchBuilder dispatch = context.Shader("attention");
   for (size_t i = 0; i < 4; ++i) dispatch.Read(context.Input(i));

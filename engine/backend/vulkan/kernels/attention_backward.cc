@@ -1,5 +1,6 @@
 #include "base/status_macros.h"
 #include "engine/backend/vulkan/kernels/attention_call.h"
+#include "engine/backend/vulkan/kernels/lane_attention.h"
 
 namespace choir::engine::vulkan {
 namespace {
@@ -42,6 +43,7 @@ absl::Status Record(KernelContext& context) {
                             .FlatGroups(rows)
                             .Work(2.0 * static_cast<double>(rows * call.head_size))
                             .Emit());
+  if (FitsLanes(context, call, 4)) return EmitLaneAttentionBackward(context, call, delta);
   DispatchBuilder dq = Start(context, "attention_dq", delta);
   dq.Write(context.Output(0)).Push(uint32_t{0});  // no second output
   CHOIR_RETURN_IF_ERROR(Finish(dq, call, call.heads, 3));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/backend/vulkan/kernels/lane_products.h"
 
 namespace choir::engine::vulkan {
 namespace {
@@ -29,9 +30,8 @@ struct Block {
 constexpr int64_t kManyGroups = 64;
 
 // Along a short side (a LoRA rank, a few tokens) a large block would be mostly padding. Blocks of
-// 8 x 8 read shared memory half as often as those of 4 x 4, which on lavapipe makes a product of
-// 256 x 768 x 2048 two to three times as fast; but they make a quarter of the workgroups. Only
-// these five shapes, because each is a pipeline that the driver compiles.
+// 8 x 8 read shared memory half as often as those of 4 x 4; but they make a quarter of the
+// workgroups. Only these five shapes, because each is a pipeline that the driver compiles.
 Block ChooseBlock(const KernelContext& context, int64_t rows, int64_t cols) {
   const Block large{8, 8};
   const int64_t groups = large.GroupsM(rows) * large.GroupsN(cols);
@@ -75,6 +75,7 @@ absl::Status EmitNt(KernelContext& context, const NtProduct& product) {
   const int64_t rows = product.tile.rows;
   const int64_t rank = Rank(product.u);
   const bool few = x.rows <= kMaxMatvecTokens;
+  if (!few && FitsLanes(context, product)) return EmitLaneNt(context, product);
   DispatchBuilder dispatch =
       context.Shader(KernelContext::Variant(few ? "matvec" : "matmul_nt", product.weight));
   dispatch.Read(product.x).Weight(product.tile.range);
@@ -105,6 +106,7 @@ absl::Status EmitNt(KernelContext& context, const NtProduct& product) {
 }
 
 absl::Status EmitNn(KernelContext& context, const NnProduct& product) {
+  if (FitsLanes(context, product)) return EmitLaneNn(context, product);
   const Shape dx = product.dx.desc.shape;
   const int64_t rank = Rank(product.v);
   const Block block = ChooseBlock(context, dx.rows, dx.cols);
@@ -131,6 +133,7 @@ absl::Status EmitNn(KernelContext& context, const NnProduct& product) {
 
 absl::Status EmitTn(KernelContext& context, const TensorView& a, const TensorView& b, float alpha,
                     const TensorView& out) {
+  if (FitsLanes(context, a, b)) return EmitLaneTn(context, a, b, alpha, out);
   const Shape shape = out.desc.shape;
   const Block block = ChooseBlock(context, shape.rows, shape.cols);
   const int64_t tokens = a.desc.shape.rows;

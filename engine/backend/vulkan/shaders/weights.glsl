@@ -4,17 +4,23 @@
 //   vec4 LoadQuad(uint row_byte, uint col)   elements col..col+3 (col % 4 == 0) of the row that
 //                                            starts at this byte of the binding.
 // Past the row's end the values are anything (NaN too): select, never multiply by zero.
-// WEIGHT_BINDING must be defined.
+// WEIGHT_BINDING must be defined; WEIGHT_TEXELS if the binding is a texel buffer of words.
+#ifdef WEIGHT_TEXELS
+layout(binding = WEIGHT_BINDING) uniform utextureBuffer weight_words;
+uint Word(uint i) { return texelFetch(weight_words, int(i)).x; }
+#else
 layout(binding = WEIGHT_BINDING, std430) readonly buffer Weights { uint words[]; };
+uint Word(uint i) { return words[i]; }
+#endif
 
 // `byte` is even, but for LoadU8.
-uint LoadU16(uint byte) { return bitfieldExtract(words[byte >> 2], int(byte & 2u) * 8, 16); }
+uint LoadU16(uint byte) { return bitfieldExtract(Word(byte >> 2), int(byte & 2u) * 8, 16); }
 uint LoadU32(uint byte) {
   const uint i = byte >> 2;
-  const uint low = words[i];
-  return (byte & 2u) == 0u ? low : (low >> 16) | (words[i + 1u] << 16);
+  const uint low = Word(i);
+  return (byte & 2u) == 0u ? low : (low >> 16) | (Word(i + 1u) << 16);
 }
-uint LoadU8(uint byte) { return bitfieldExtract(words[byte >> 2], int(byte & 3u) * 8, 8); }
+uint LoadU8(uint byte) { return bitfieldExtract(Word(byte >> 2), int(byte & 3u) * 8, 8); }
 float LoadF16(uint byte) { return unpackHalf2x16(LoadU16(byte)).x; }
 // The four bytes of a word, the lowest first; its four lowest bits.
 vec4 BytesOf(uint word) {
