@@ -1,6 +1,7 @@
 #include "coordinator/round/round_codec.h"
 
 #include <limits>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,7 +12,12 @@
 namespace choir::coordinator {
 namespace {
 
-constexpr uint32_t kFormat = 1;
+constexpr uint32_t kFormat = 2;
+constexpr uint32_t kFormatInOne = 1;
+constexpr char kMemberKey = 'm';
+constexpr char kCohortKey = 'c';
+// A round of the largest federation has a tenth of it.
+constexpr size_t kMaxBytes = size_t{1} << 30;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 int64_t ToMicros(absl::Time time) {
@@ -29,7 +35,38 @@ absl::StatusOr<Enum> Checked(uint32_t value, Enum last, const char* what) {
   return static_cast<Enum>(value);
 }
 
-absl::StatusOr<Member> DecodeMember(const stored::Member& from, size_t num_cohorts) {
+template <typename Message>
+absl::Status Parse(std::string_view bytes, Message& message) {
+  if (bytes.size() <= kMaxBytes &&
+      message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(fmt::format("stored round: {} bytes of it are damaged", bytes.size()));
+}
+
+RoundPart PartOf(const NodeId& id, const Member& member) {
+  stored::Member to;
+  to.set_state(static_cast<uint32_t>(member.state));
+  to.set_lease_id(member.lease_id);
+  to.set_lease_until_us(ToMicros(member.lease_until));
+  to.set_since_us(ToMicros(member.since));
+  to.set_steps_done(member.steps_done);
+  to.set_steps_total(member.steps_total);
+  to.set_cohort(member.cohort);
+  to.set_stalled(member.stalled);
+  return {kMemberKey + id, to.SerializeAsString()};
+}
+
+RoundPart PartOf(size_t index, const Cohort& cohort) {
+  stored::Cohort to;
+  to.set_state(static_cast<uint32_t>(cohort.state));
+  for (const NodeId& node : cohort.members) to.add_members(node);
+  to.set_contributors(cohort.contributors);
+  to.set_reason(cohort.reason);
+  return {fmt::format("{}{}", kCohortKey, index), to.SerializeAsString()};
+}
+
+absl::StatusOr<Member> DecodeMember(const stored::Member& from) {
   Member member;
   CHOIR_ASSIGN_OR_RETURN(member.state, Checked(from.state(), MemberState::kGone, "member state"));
   member.lease_id = from.lease_id();
@@ -39,10 +76,6 @@ absl::StatusOr<Member> DecodeMember(const stored::Member& from, size_t num_cohor
   member.steps_total = from.steps_total();
   member.cohort = from.cohort();
   member.stalled = from.stalled();
-  if (member.state == MemberState::kInCohort && member.cohort >= num_cohorts) {
-    return absl::DataLossError(fmt::format("stored round: a member of cohort {}, of {} cohorts",
-                                           member.cohort, num_cohorts));
-  }
   return member;
 }
 
@@ -55,7 +88,13 @@ absl::StatusOr<Cohort> DecodeCohort(const stored::Cohort& from) {
   return cohort;
 }
 
-absl::Status CheckCohortMembers(const RoundState& state) {
+absl::Status CheckMembersAndCohorts(const RoundState& state) {
+  for (const auto& [id, member] : state.members) {
+    if (member.state == MemberState::kInCohort && member.cohort >= state.cohorts.size()) {
+      return absl::DataLossError(fmt::format("stored round: a member of cohort {}, of {} cohorts",
+                                             member.cohort, state.cohorts.size()));
+    }
+  }
   for (const Cohort& cohort : state.cohorts) {
     for (const NodeId& node : cohort.members) {
       if (!state.members.contains(node)) {
@@ -66,9 +105,49 @@ absl::Status CheckCohortMembers(const RoundState& state) {
   return absl::OkStatus();
 }
 
+absl::Status ReadFromHead(const stored::Round& in, RoundState& state) {
+  for (const stored::Cohort& from : in.cohorts()) {
+    CHOIR_ASSIGN_OR_RETURN(Cohort cohort, DecodeCohort(from));
+    state.cohorts.push_back(std::move(cohort));
+  }
+  for (const stored::Member& from : in.members()) {
+    CHOIR_ASSIGN_OR_RETURN(state.members[from.node_id()], DecodeMember(from));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadParts(const stored::Round& in, std::span<const RoundPart> parts,
+                       RoundState& state) {
+  std::map<std::string, Cohort> cohorts;
+  for (const RoundPart& part : parts) {
+    if (part.key.starts_with(kMemberKey)) {
+      stored::Member from;
+      CHOIR_RETURN_IF_ERROR(Parse(part.value, from));
+      CHOIR_ASSIGN_OR_RETURN(state.members[part.key.substr(1)], DecodeMember(from));
+    } else {
+      stored::Cohort from;
+      CHOIR_RETURN_IF_ERROR(Parse(part.value, from));
+      CHOIR_ASSIGN_OR_RETURN(cohorts[part.key], DecodeCohort(from));
+    }
+  }
+  if (state.members.size() != in.num_members() || cohorts.size() != in.num_cohorts()) {
+    return absl::DataLossError(fmt::format(
+        "stored round: {} members and {} cohorts are there, not the {} and {} of its head",
+        state.members.size(), cohorts.size(), in.num_members(), in.num_cohorts()));
+  }
+  for (size_t i = 0; i < cohorts.size(); ++i) {
+    const auto cohort = cohorts.find(fmt::format("{}{}", kCohortKey, i));
+    if (cohort == cohorts.end()) {
+      return absl::DataLossError(fmt::format("stored round: cohort {} is missing", i));
+    }
+    state.cohorts.push_back(std::move(cohort->second));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-std::string EncodeRound(const RoundState& state) {
+std::string EncodeRoundHead(const RoundState& state) {
   stored::Round out;
   out.set_format(kFormat);
   out.set_round(state.round);
@@ -81,34 +160,32 @@ std::string EncodeRound(const RoundState& state) {
   out.set_reruns(state.reruns);
   out.set_reason(state.reason);
   out.set_reason_text(state.reason_text);
-  for (const auto& [id, member] : state.members) {
-    stored::Member& to = *out.add_members();
-    to.set_node_id(id);
-    to.set_state(static_cast<uint32_t>(member.state));
-    to.set_lease_id(member.lease_id);
-    to.set_lease_until_us(ToMicros(member.lease_until));
-    to.set_since_us(ToMicros(member.since));
-    to.set_steps_done(member.steps_done);
-    to.set_steps_total(member.steps_total);
-    to.set_cohort(member.cohort);
-    to.set_stalled(member.stalled);
-  }
-  for (const Cohort& cohort : state.cohorts) {
-    stored::Cohort& to = *out.add_cohorts();
-    to.set_state(static_cast<uint32_t>(cohort.state));
-    for (const NodeId& node : cohort.members) to.add_members(node);
-    to.set_contributors(cohort.contributors);
-    to.set_reason(cohort.reason);
-  }
+  out.set_num_members(static_cast<uint32_t>(state.members.size()));
+  out.set_num_cohorts(static_cast<uint32_t>(state.cohorts.size()));
   return out.SerializeAsString();
 }
 
-absl::StatusOr<RoundState> DecodeRound(std::string_view bytes) {
-  stored::Round in;
-  if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return absl::DataLossError("stored round: the bytes are damaged");
+std::vector<RoundPart> ChangedParts(const RoundState& before, const RoundState& after) {
+  std::vector<RoundPart> parts;
+  for (const auto& [id, member] : after.members) {
+    const auto was = before.members.find(id);
+    if (was == before.members.end() || was->second != member) parts.push_back(PartOf(id, member));
   }
-  if (in.format() != kFormat) {
+  for (size_t i = 0; i < after.cohorts.size(); ++i) {
+    const bool same = i < before.cohorts.size() && before.cohorts[i] == after.cohorts[i];
+    if (!same) parts.push_back(PartOf(i, after.cohorts[i]));
+  }
+  return parts;
+}
+
+std::vector<RoundPart> AllParts(const RoundState& state) {
+  return ChangedParts({}, state);
+}
+
+absl::StatusOr<RoundState> DecodeRound(std::string_view head, std::span<const RoundPart> parts) {
+  stored::Round in;
+  CHOIR_RETURN_IF_ERROR(Parse(head, in));
+  if (in.format() != kFormat && in.format() != kFormatInOne) {
     return absl::FailedPreconditionError(
         fmt::format("stored round: format {}, this program reads {}; run the version that wrote it",
                     in.format(), kFormat));
@@ -124,15 +201,9 @@ absl::StatusOr<RoundState> DecodeRound(std::string_view bytes) {
   state.reruns = in.reruns();
   state.reason = in.reason();
   state.reason_text = in.reason_text();
-  for (const stored::Cohort& from : in.cohorts()) {
-    CHOIR_ASSIGN_OR_RETURN(Cohort cohort, DecodeCohort(from));
-    state.cohorts.push_back(std::move(cohort));
-  }
-  for (const stored::Member& from : in.members()) {
-    CHOIR_ASSIGN_OR_RETURN(Member member, DecodeMember(from, state.cohorts.size()));
-    state.members[from.node_id()] = std::move(member);
-  }
-  CHOIR_RETURN_IF_ERROR(CheckCohortMembers(state));
+  CHOIR_RETURN_IF_ERROR(in.format() == kFormatInOne ? ReadFromHead(in, state)
+                                                    : ReadParts(in, parts, state));
+  CHOIR_RETURN_IF_ERROR(CheckMembersAndCohorts(state));
   return state;
 }
 

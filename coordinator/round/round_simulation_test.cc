@@ -34,6 +34,7 @@ class Simulation {
     num_nodes_ = policy_.Selection(policy_.cohorts) + Below(10);
     drop_ = rng_.NextUnit() * 0.2;
     state_ = StartRound(1, now_);
+    Keep(state_);
   }
 
   // Runs to the end of the round, or fails.
@@ -61,7 +62,9 @@ class Simulation {
     Outcome out = Apply(state_, policy_, event, now_);
     const RoundState before = state_;
     state_ = out.state;
-    if (!out.durable) {
+    if (out.durable) {
+      Keep(before);
+    } else {
       EXPECT_EQ(WithoutLeases(before), WithoutLeases(state_));
     }
     for (const Effect& effect : out.effects) Carry(effect);
@@ -80,11 +83,22 @@ class Simulation {
     return state;
   }
 
+  // As a store does it: what the transition changed.
+  void Keep(const RoundState& before) {
+    head_ = EncodeRoundHead(state_);
+    for (RoundPart& part : ChangedParts(before, state_)) {
+      parts_[part.key] = std::move(part.value);
+    }
+  }
+
   void Restart() {
-    auto back = DecodeRound(EncodeRound(state_));
+    std::vector<RoundPart> parts;
+    for (const auto& [key, value] : parts_) parts.push_back({key, value});
+    auto back = DecodeRound(head_, parts);
     ASSERT_TRUE(back.ok()) << back.status();
-    ASSERT_EQ(*back, state_);
-    state_ = Rearm(*std::move(back), policy_, now_);
+    back = Rearm(*std::move(back), policy_, now_);
+    ASSERT_EQ(WithoutLeases(*back), WithoutLeases(Rearm(state_, policy_, now_)));
+    state_ = *std::move(back);
   }
 
   void Carry(const Effect& effect) {
@@ -181,6 +195,8 @@ class Simulation {
   absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
   absl::Time merge_at_ = absl::InfinitePast();
   RoundState state_;
+  std::string head_;
+  std::map<std::string, std::string> parts_;
   std::vector<Running> running_;
   std::set<NodeId> spent_;
   uint32_t num_nodes_ = 0;

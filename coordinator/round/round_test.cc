@@ -7,6 +7,7 @@
 #include "coordinator/round/pacing.h"
 #include "coordinator/round/round_codec.h"
 #include "coordinator/round/round_machine.h"
+#include "coordinator/round/round_state.pb.h"
 
 namespace choir::coordinator {
 namespace {
@@ -278,18 +279,76 @@ TEST_F(RoundTest, StopClosesRunningSessions) {
 TEST_F(RoundTest, EncodingComesBackTheSame) {
   Train(0, 5);
   MakeReady(0, 4);
-  const auto back = DecodeRound(EncodeRound(state_));
+  const auto back = DecodeRound(EncodeRoundHead(state_), AllParts(state_));
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(*back, state_);
 }
 
+TEST_F(RoundTest, OnlyWhatATransitionChangedIsWritten) {
+  Train(0, 5);
+  const RoundState before = state_;
+  MakeReady(0, 1);
+  const std::vector<RoundPart> changed = ChangedParts(before, state_);
+  ASSERT_EQ(changed.size(), 1u);
+  EXPECT_EQ(ChangedParts(state_, state_).size(), 0u);
+  std::vector<RoundPart> parts = AllParts(before);
+  for (RoundPart& part : parts) {
+    if (part.key == changed[0].key) part = changed[0];
+  }
+  EXPECT_EQ(DecodeRound(EncodeRoundHead(state_), parts).value(), state_);
+}
+
+TEST_F(RoundTest, MissingAndForeignPartsAreRefused) {
+  Train(0, 5);
+  MakeReady(0, 4);
+  const std::string head = EncodeRoundHead(state_);
+  const std::vector<RoundPart> all = AllParts(state_);
+  for (size_t i = 0; i < all.size(); ++i) {
+    std::vector<RoundPart> parts = all;
+    parts.erase(parts.begin() + static_cast<ptrdiff_t>(i));
+    EXPECT_EQ(DecodeRound(head, parts).status().code(), absl::StatusCode::kDataLoss) << i;
+  }
+  std::vector<RoundPart> parts = all;
+  for (RoundPart& part : parts) {
+    if (part.key == "c0") part.key = "c7";
+  }
+  EXPECT_EQ(DecodeRound(head, parts).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(RoundTest, HeadOfTheFirstReleaseHasAllInIt) {
+  stored::Round old;
+  old.set_format(1);
+  old.set_round(7);
+  old.set_phase(static_cast<uint32_t>(Phase::kTraining));
+  stored::Member& member = *old.add_members();
+  member.set_node_id("a node");
+  member.set_state(static_cast<uint32_t>(MemberState::kInCohort));
+  stored::Cohort& cohort = *old.add_cohorts();
+  cohort.set_state(static_cast<uint32_t>(CohortState::kRunning));
+  cohort.add_members("a node");
+  const auto state = DecodeRound(old.SerializeAsString(), {});
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->round, 7u);
+  EXPECT_EQ(state->members.at("a node").state, MemberState::kInCohort);
+  EXPECT_THAT(state->cohorts.at(0).members, ElementsAre("a node"));
+}
+
 TEST_F(RoundTest, DamagedAndNewerEncodingsAreRefused) {
-  const std::string bytes = EncodeRound(state_);
-  EXPECT_EQ(DecodeRound(bytes.substr(0, bytes.size() - 1)).status().code(),
+  Train(0, 1);
+  const std::string head = EncodeRoundHead(state_);
+  const std::vector<RoundPart> parts = AllParts(state_);
+  const auto code = [](const std::string& bytes, std::span<const RoundPart> with) {
+    return DecodeRound(bytes, with).status().code();
+  };
+  EXPECT_EQ(code(head.substr(0, head.size() - 1), parts), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code("", parts), absl::StatusCode::kFailedPrecondition);
+  stored::Round newer;
+  newer.set_format(3);
+  EXPECT_EQ(code(newer.SerializeAsString(), parts), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code(head, std::vector<RoundPart>{{parts[0].key, "\xff"}}),
             absl::StatusCode::kDataLoss);
-  EXPECT_EQ(DecodeRound("").status().code(), absl::StatusCode::kFailedPrecondition);
   state_.phase = static_cast<Phase>(9);
-  EXPECT_EQ(DecodeRound(EncodeRound(state_)).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code(EncodeRoundHead(state_), parts), absl::StatusCode::kDataLoss);
 }
 
 TEST(PacingTest, StaysInItsBoundsAndSpreads) {

@@ -17,6 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/file.h"
+#include "coordinator/round/round_state.pb.h"
 #include "coordinator/service/run_plan.h"
 #include "coordinator/service/test_direct_calls.h"
 #include "coordinator/service/test_federation.h"
@@ -305,6 +306,40 @@ TEST_F(CoordinatorTest, RestartAfterEveryStepChangesNothing) {
   ASSERT_EQ(versions.size(), 3u);
   EXPECT_THAT(AdapterOf(versions[2]), Near(Expected("fedavg", 2, {0, 1, 2, 3})));
   for (const auto& node : nodes_) EXPECT_THAT(node->aborted(), IsEmpty());
+}
+
+// A release before pieces kept the round whole, and nothing that an open session could go on from.
+TEST_F(CoordinatorTest, UpgradeAmidASessionGivesItUpAndTheRunGoesOn) {
+  AddNodes(4);
+  StartRun("fedavg", 1);
+  Play([&](int step) {
+    if (step != 12) return;
+    ASSERT_EQ(Status().rounds(0).in_cohort(), 4u);
+    Batch old;
+    const StoredRun run = store_->ListRuns()->at(0);
+    stored::Round round;
+    ASSERT_TRUE(round.ParseFromString(run.record.round));
+    round.set_format(1);
+    const std::vector<PieceRecord> pieces = store_->ListPieces(RoundOwner("demo")).value();
+    for (const PieceRecord& piece : pieces) {
+      if (piece.key[0] == 'c') {
+        ASSERT_TRUE(round.add_cohorts()->ParseFromString(piece.value));
+        continue;
+      }
+      ASSERT_TRUE(round.add_members()->ParseFromString(piece.value));
+      round.mutable_members()->rbegin()->set_node_id(piece.key.substr(1));
+    }
+    old.run = {run.record, run.revision};
+    old.run->record.round = round.SerializeAsString();
+    const SessionRecord session = store_->ListSessions("demo", 1)->at(0);
+    old.pieces = {{RoundOwner("demo"), true, {}}, {SessionOwner(session.session_id), true, {}}};
+    ASSERT_TRUE(store_->Commit(old).ok());
+    Restart();
+    Restart();
+  });
+  EXPECT_EQ(Status().state(), "finished");
+  EXPECT_EQ(Status().rounds(0).reason(), "damaged-journal");
+  EXPECT_EQ(Status().rounds(1).phase(), "published");
 }
 
 TEST_F(CoordinatorTest, SeveralCohortsAreMergedIntoOneVersion) {

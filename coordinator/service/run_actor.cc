@@ -31,6 +31,9 @@ std::string SessionTopic(std::string_view session_id) {
   return fmt::format("session:{}", HexEncode(AsBytes(session_id)));
 }
 
+std::string RoundOwner(std::string_view run_id) {
+  return fmt::format("round:{}", run_id);
+}
 std::string ShortId(std::string_view id) {
   return HexEncode(AsBytes(id)).substr(0, 16);
 }
@@ -52,6 +55,7 @@ absl::Status RunActor::Do(const Event& event, Batch batch) {
     return stored;
   }
   for (std::unique_ptr<Session>& session : opened) {
+    session->Stored();
     const uint32_t cohort = session->cohort();
     sessions_[cohort] = std::move(session);
   }
@@ -70,6 +74,7 @@ absl::Status RunActor::CarryOut(const RoundState& state, const std::vector<Effec
         CHOIR_RETURN_IF_ERROR(privacy_.Debit(state.round, cost));
       }
       batch.sessions.push_back(session->Record());
+      batch.pieces.push_back(session->Changes());
       Note(batch, fmt::format("cohort_formed run={} round={} cohort={} nodes={} session={}",
                               config_.run_id(), state.round, open->cohort,
                               state.cohorts[open->cohort].members.size(), ShortId(session->id())));
@@ -79,6 +84,7 @@ absl::Status RunActor::CarryOut(const RoundState& state, const std::vector<Effec
       if (it == sessions_.end()) continue;
       it->second->Abort(secagg::AbortReason::kCancelled);
       batch.sessions.push_back(it->second->Record());
+      batch.pieces.push_back(it->second->Changes());
     }
     // StartMerge: TakeWork() finds the round in kMerging.
   }
@@ -92,7 +98,8 @@ absl::Status RunActor::Commit(RoundState next, Batch batch) {
   if (ended) CloseRound(next, record, batch);
   RoundState following =
       ended && record.state == "running" ? StartRound(next.round + 1, context_.clock.Now()) : next;
-  record.round = EncodeRound(following);
+  record.round = EncodeRoundHead(following);
+  batch.pieces.push_back(RoundChanges(following));
   record.privacy = privacy_.Encode();
   batch.run = {record, revision_};
   CHOIR_RETURN_IF_ERROR(Write(batch));
@@ -109,6 +116,15 @@ absl::Status RunActor::Commit(RoundState next, Batch batch) {
   context_.changed(RunTopic(config_.run_id()));
   if (ended) AfterRound(next);
   return absl::OkStatus();
+}
+
+Batch::PieceWrite RunActor::RoundChanges(const RoundState& next) const {
+  const bool another = next.round != round_.round;
+  Batch::PieceWrite write{RoundOwner(config_.run_id()), another, {}};
+  for (RoundPart& part : another ? AllParts(next) : ChangedParts(round_, next)) {
+    write.pieces.push_back({std::move(part.key), std::move(part.value)});
+  }
+  return write;
 }
 
 void RunActor::CloseRound(const RoundState& ended, RunRecord& record, Batch& batch) {

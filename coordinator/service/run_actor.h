@@ -50,6 +50,8 @@ struct RunContext {
 
 std::string RunTopic(std::string_view run_id);
 std::string SessionTopic(std::string_view session_id);
+// Whose pieces in the store the parts of a run's present round are.
+std::string RoundOwner(std::string_view run_id);
 // A node's or a session's id as the log has it: its first 16 hex digits.
 std::string ShortId(std::string_view id);
 
@@ -110,6 +112,7 @@ class RunActor {
   explicit RunActor(RunContext& context) : context_(context) {}
   absl::Status TakeConfig(v1::SignedDocument document);
   absl::Status TakeVersion(const VersionRecord& record);
+  absl::Status RestoreRound();
   absl::Status RestoreSessions();
   absl::Status RestoreSession(const SessionRecord& record);
 
@@ -121,6 +124,9 @@ class RunActor {
   absl::Status CarryOut(const RoundState& state, const std::vector<Effect>& effects, Batch& batch,
                         std::vector<std::unique_ptr<Session>>& opened);
   absl::Status Commit(RoundState next, Batch batch);
+  // The parts of `next` that the store lacks. Of the present round's it has all but leases and
+  // steps, which begin anew after a restart.
+  [[nodiscard]] Batch::PieceWrite RoundChanges(const RoundState& next) const;
   // What a round's end means for the run.
   void CloseRound(const RoundState& ended, RunRecord& record, Batch& batch);
   void StopWithoutBudget(const RoundState& ended, RunRecord& record) const;

@@ -79,7 +79,7 @@ absl::StatusOr<std::unique_ptr<RunActor>> RunActor::Start(RunContext& context,
                   "",
                   run->config_document_.SerializeAsString(),
                   now,
-                  EncodeRound(run->round_),
+                  EncodeRoundHead(run->round_),
                   0,
                   0,
                   run->privacy_.Encode()};
@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<RunActor>> RunActor::Restore(RunContext& context,
         fmt::format("run {} has no adapter version in the store", stored.record.run_id));
   }
   CHOIR_RETURN_IF_ERROR(run->TakeVersion(*last));
-  CHOIR_ASSIGN_OR_RETURN(run->round_, DecodeRound(stored.record.round));
+  CHOIR_RETURN_IF_ERROR(run->RestoreRound());
   CHOIR_ASSIGN_OR_RETURN(run->privacy_, RunPrivacy::Decode(stored.record.privacy, run->config_));
   if (!run->running()) return run;
   CHOIR_ASSIGN_OR_RETURN(const Digest initial, DigestFrom(run->config_.initial_adapter_digest(),
@@ -121,6 +121,29 @@ absl::StatusOr<std::unique_ptr<RunActor>> RunActor::Restore(RunContext& context,
   spdlog::info("run_restored run={} round={} phase={} open_sessions={}", run->config_.run_id(),
                run->round_.round, PhaseName(run->round_.phase), run->sessions_.size());
   return run;
+}
+
+absl::Status RunActor::RestoreRound() {
+  CHOIR_ASSIGN_OR_RETURN(std::vector<PieceRecord> pieces,
+                         context_.store.ListPieces(RoundOwner(config_.run_id())));
+  std::vector<RoundPart> parts;
+  for (PieceRecord& piece : pieces) {
+    parts.push_back({std::move(piece.key), std::move(piece.value)});
+  }
+  CHOIR_ASSIGN_OR_RETURN(round_, DecodeRound(record_.round, parts));
+  std::string head = EncodeRoundHead(round_);
+  if (head == record_.round || !running()) return absl::OkStatus();
+  // An older release left the members in the head.
+  Batch batch;
+  record_.round = std::move(head);
+  batch.run = {record_, revision_};
+  batch.pieces = {{RoundOwner(config_.run_id()), true, {}}};
+  for (RoundPart& part : AllParts(round_)) {
+    batch.pieces[0].pieces.push_back({std::move(part.key), std::move(part.value)});
+  }
+  CHOIR_RETURN_IF_ERROR(Write(batch));
+  ++revision_;
+  return absl::OkStatus();
 }
 
 absl::Status RunActor::RestoreSessions() {
@@ -149,10 +172,10 @@ absl::Status RunActor::RestoreSessions() {
   // Its nodes may have sent their inputs: nothing may be counted again.
   for (SessionRecord& record : damaged) {
     record.open = false;
-    record.snapshot.clear();
     record.abort_reason = kDamaged;
     Batch batch;
     batch.sessions = {record};
+    batch.pieces = {{SessionOwner(record.session_id), true, {}}};
     CHOIR_RETURN_IF_ERROR(Do(CohortFailed{record.cohort,
                                           round_.cohorts[record.cohort].members,
                                           {},
@@ -165,9 +188,11 @@ absl::Status RunActor::RestoreSessions() {
 
 absl::Status RunActor::RestoreSession(const SessionRecord& record) {
   if (record.open) {
+    CHOIR_ASSIGN_OR_RETURN(const std::vector<PieceRecord> pieces,
+                           context_.store.ListPieces(SessionOwner(record.session_id)));
     CHOIR_ASSIGN_OR_RETURN(sessions_[record.cohort],
                            Session::Restore(PlaceOf(round_, record.cohort, record.session_id),
-                                            record, Verifier(), context_.clock.Now()));
+                                            pieces, Verifier(), context_.clock.Now()));
     return absl::OkStatus();
   }
   if (round_.cohorts[record.cohort].state != CohortState::kSummed) return absl::OkStatus();

@@ -75,6 +75,7 @@ absl::Status RunActor::Save(Session& session) {
   not_durable_.insert(session.cohort());
   Batch batch;
   batch.sessions = {session.Record()};
+  batch.pieces = {session.Changes()};
   if (session.failure().has_value()) {
     const Session::Failure failure = *session.failure();
     Note(batch, fmt::format("cohort_failed run={} round={} cohort={} reason={}", config_.run_id(),
@@ -87,6 +88,7 @@ absl::Status RunActor::Save(Session& session) {
   }
   batch.rounds = {{config_.run_id(), round_.round, StatusOf(round_).SerializeAsString()}};
   CHOIR_RETURN_IF_ERROR(Write(batch));
+  session.Stored();
   not_durable_.erase(session.cohort());
   if (session.ReadyToUnmask(context_.clock.Now())) context_.changed(RunTopic(config_.run_id()));
   if (!moved) return absl::OkStatus();

@@ -78,10 +78,10 @@ absl::Status RunActor::OnUnmasked(const UnmaskDone& done) {
   const MergeInput::Cohort sum{session.id(), *done.result, session.folder() + "/sum"};
   SessionRecord record = session.Record();
   record.open = false;
-  record.snapshot.clear();
   record.result = std::string(AsChars(secagg::Encode(*done.result)));
   Batch batch;
   batch.sessions = {record};
+  batch.pieces = {{SessionOwner(session.id()), true, {}}};
   Note(batch,
        fmt::format("cohort_summed run={} round={} cohort={} contributors={}", config_.run_id(),
                    round_.round, done.cohort, done.result->contributors.size()));

@@ -16,7 +16,6 @@ namespace {
 using secagg::AbortReason;
 using secagg::NodeState;
 using secagg::ServerStage;
-using secagg::SnapshotKind;
 using trust::SessionStage;
 
 // The kinds of messages in secure-agg's encoding (its first byte).
@@ -69,6 +68,10 @@ SessionStage BroadcastOf(ServerStage stage) {
 
 }  // namespace
 
+std::string SessionOwner(std::string_view session_id) {
+  return fmt::format("session:{}", session_id);
+}
+
 Session::Session(Place place, secagg::ServerSession core,
                  std::unique_ptr<trust::SessionVerifier> verifier, absl::Time now)
     : place_(std::move(place)),
@@ -89,10 +92,14 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Open(
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Restore(
-    Place place, const SessionRecord& record, std::unique_ptr<trust::SessionVerifier> verifier,
-    absl::Time now) {
+    Place place, const std::vector<PieceRecord>& stored,
+    std::unique_ptr<trust::SessionVerifier> verifier, absl::Time now) {
+  std::vector<secagg::SessionPiece> pieces;
+  for (const PieceRecord& piece : stored) {
+    pieces.push_back({piece.key, {piece.value.begin(), piece.value.end()}});
+  }
   CHOIR_ASSIGN_OR_RETURN(secagg::ServerSession core,
-                         secagg::ServerSession::Restore(AsBytes(record.snapshot), *verifier));
+                         secagg::ServerSession::Restore(pieces, *verifier));
   std::unique_ptr<Session> session(
       new Session(std::move(place), std::move(core), std::move(verifier), now));
   CHOIR_RETURN_IF_ERROR(session->LoadSpool(now));
@@ -265,13 +272,11 @@ void Session::NoteFailure(ServerStage stage, std::vector<NodeId> answered,
     failure.alive = std::move(answered);
   }
   stage_ = ServerStage::kAborted;
-  last_snapshot_.clear();
   core_.reset();
   failure_ = std::move(failure);
 }
 
 secagg::ServerSession Session::TakeForUnmasking() {
-  last_snapshot_ = Text(core_->Snapshot(SnapshotKind::kStateOnly));
   secagg::ServerSession core = *std::move(core_);
   core_.reset();
   return core;
@@ -305,10 +310,21 @@ SessionRecord Session::Record() const {
   record.cohort = place_.cohort;
   record.counter = config_.round_counter;
   record.open = !failure_.has_value();
-  record.snapshot =
-      core_.has_value() ? Text(core_->Snapshot(SnapshotKind::kStateOnly)) : last_snapshot_;
   if (failure_.has_value()) record.abort_reason = failure_->reason;
   return record;
+}
+
+Batch::PieceWrite Session::Changes() const {
+  Batch::PieceWrite write{SessionOwner(id_), failure_.has_value(), {}};
+  if (!core_.has_value()) return write;
+  for (const secagg::SessionPiece& piece : core_->Changes()) {
+    write.pieces.push_back({piece.key, Text(piece.value)});
+  }
+  return write;
+}
+
+void Session::Stored() {
+  if (core_.has_value()) core_->Stored();
 }
 
 std::string_view Session::StageName() const {

@@ -14,15 +14,18 @@
 #include "choir/v1/node.pb.h"
 #include "coordinator/round/round_state.h"
 #include "coordinator/service/upload.h"
-#include "coordinator/store/records.h"
+#include "coordinator/store/store.h"
 #include "proto/trust/session_trust.h"
 #include "secure-agg/server/server_session.h"
 
 namespace choir::coordinator {
 
+// Whose pieces in the store a session's state is.
+std::string SessionOwner(std::string_view session_id);
+
 // One cohort's open secure-aggregation session, with its deadlines and its spool of masked inputs.
-// Holds no thread and no lock; its owner stores Record() before it answers anybody, and drops the
-// session once it has a sum or has failed.
+// Holds no thread and no lock; its owner stores Record() and Changes() before it answers anybody,
+// and drops the session once it has a sum or has failed.
 class Session {
  public:
   struct Place {
@@ -45,10 +48,10 @@ class Session {
   static absl::StatusOr<std::unique_ptr<Session>> Open(
       Place place, const secagg::SessionConfig& config,
       std::unique_ptr<trust::SessionVerifier> verifier, absl::Time now);
-  // From its record and its spool, after a restart; the stage's wait begins anew.
+  // From its pieces and its spool, after a restart; the stage's wait begins anew.
   static absl::StatusOr<std::unique_ptr<Session>> Restore(
-      Place place, const SessionRecord& record, std::unique_ptr<trust::SessionVerifier> verifier,
-      absl::Time now);
+      Place place, const std::vector<PieceRecord>& pieces,
+      std::unique_ptr<trust::SessionVerifier> verifier, absl::Time now);
 
   // A message of one of the members; the errors of ServerSession. UNAVAILABLE while unmasking runs.
   absl::Status Handle(const secagg::DeviceIdentity& from, uint32_t kind,
@@ -81,6 +84,11 @@ class Session {
   [[nodiscard]] std::optional<v1::SessionBroadcast> BroadcastFor(const NodeId& node,
                                                                  uint32_t after_stage) const;
   [[nodiscard]] SessionRecord Record() const;
+  // What the store lacks of its state, to be written with Record(); all of a session's pieces are
+  // deleted once it is closed.
+  [[nodiscard]] Batch::PieceWrite Changes() const;
+  // Both are durable.
+  void Stored();
   [[nodiscard]] std::string_view StageName() const;
   [[nodiscard]] bool IsMember(const NodeId& node) const;
   [[nodiscard]] const secagg::SessionConfig& config() const { return config_; }
@@ -106,7 +114,6 @@ class Session {
   const std::string id_;
   const std::unique_ptr<trust::SessionVerifier> verifier_;  // core_ points to it
   std::optional<secagg::ServerSession> core_;               // nothing while unmasking runs
-  std::string last_snapshot_;                               // of core_ when it went
   secagg::ServerStage stage_;
   absl::Time stage_began_;
   // shared_ptr: a call may still write to an upload while the session ends.

@@ -38,7 +38,7 @@ struct RunRecord {
   std::string reason;  // of an end before its time
   std::string config;  // serialised SignedDocument (RunConfig)
   absl::Time started;
-  std::string round;  // EncodeRound() of the present round
+  std::string round;  // EncodeRoundHead() of the present round; its parts are pieces
   uint64_t adapter_version = 0;
   uint32_t abandoned_in_a_row = 0;
   std::string privacy = {};  // RunPrivacy::Encode(): what the run has spent; never goes back
@@ -52,10 +52,17 @@ struct SessionRecord {
   uint32_t cohort = 0;
   uint64_t counter = 0;  // SessionConfig.round_counter: above that of every session before
   bool open = true;
-  std::string snapshot;  // ServerSession's, without its accumulator; empty once closed
-  std::string result;    // encoded RoundResult: unsigned once there is a sum, signed once merged
+  std::string result;  // encoded RoundResult: unsigned once there is a sum, signed once merged
   std::string abort_reason;  // a reason code's name; empty if there is none
   friend bool operator==(const SessionRecord&, const SessionRecord&) = default;
+};
+
+// A piece of something large that changes a little at a time: of an owner's pieces, each has a key
+// of its own.
+struct PieceRecord {
+  std::string key;
+  std::string value;
+  friend bool operator==(const PieceRecord&, const PieceRecord&) = default;
 };
 
 struct VersionRecord {

@@ -1,5 +1,6 @@
 #include "coordinator/store/sqlite.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -12,7 +13,7 @@
 namespace choir::coordinator {
 namespace {
 
-constexpr int64_t kSchemaVersion = 2;
+constexpr int64_t kSchemaVersion = 3;
 
 // Byte strings everywhere: SQLite's text is for its own tools, ours is checked above.
 constexpr char kSchema[] = R"sql(
@@ -31,10 +32,13 @@ CREATE TABLE runs (
 );
 CREATE TABLE sessions (
   session_id BLOB PRIMARY KEY, run_id TEXT NOT NULL, round INTEGER NOT NULL, cohort INTEGER NOT NULL,
-  counter INTEGER NOT NULL UNIQUE, open INTEGER NOT NULL, snapshot BLOB NOT NULL,
+  counter INTEGER NOT NULL UNIQUE, open INTEGER NOT NULL,
   result BLOB NOT NULL, abort_reason TEXT NOT NULL
 );
 CREATE INDEX sessions_by_round ON sessions (run_id, round, cohort);
+CREATE TABLE pieces (
+  owner BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (owner, key)
+);
 CREATE TABLE versions (
   run_id TEXT NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL,
   PRIMARY KEY (run_id, version)
@@ -50,17 +54,31 @@ CREATE TABLE rounds (
 CREATE TABLE events (
   id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, run_id TEXT NOT NULL, text TEXT NOT NULL
 );
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 )sql";
 
-// From a store without privacy budgets.
-constexpr char kFromVersion1[] = R"sql(
+// kMigrations[i] leads from schema i + 1 to the next.
+constexpr const char* kMigrations[] = {
+    // From a store without privacy budgets.
+    R"sql(
 ALTER TABLE runs ADD COLUMN privacy BLOB NOT NULL DEFAULT x'';
 PRAGMA user_version = 2;
-)sql";
+)sql",
+    // From one that wrote an open session whole at each message. What was open then is given up:
+    // its
+    // secrets go with the column.
+    R"sql(
+CREATE TABLE pieces (
+  owner BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (owner, key)
+);
+ALTER TABLE sessions DROP COLUMN snapshot;
+PRAGMA user_version = 3;
+)sql",
+};
+static_assert(std::size(kMigrations) == kSchemaVersion - 1);
 
 constexpr std::string_view kSessionColumns =
-    "session_id, run_id, round, cohort, counter, open, snapshot, result, abort_reason";
+    "session_id, run_id, round, cohort, counter, open, result, abort_reason";
 
 class SqliteStore final : public Store {
  public:
@@ -72,19 +90,20 @@ class SqliteStore final : public Store {
         db_->Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
                      "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"));
     CHOIR_ASSIGN_OR_RETURN(const int64_t version, UserVersion());
-    if (version == kSchemaVersion) return absl::OkStatus();
-    if (version == 1) {
-      return InTransaction(
-          [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return db_->Execute(kFromVersion1); });
-    }
-    if (version != 0) {
+    if (version > kSchemaVersion || version < 0) {
       return absl::FailedPreconditionError(
           fmt::format("the store has schema {}, this program knows {}: use the version of choir "
                       "that wrote it, or a newer one",
                       version, kSchemaVersion));
     }
-    return InTransaction([&]()
-                             ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return db_->Execute(kSchema); });
+    // All steps in one transaction: a store is never found half way.
+    return InTransaction([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
+      if (version == 0) return db_->Execute(kSchema);
+      for (int64_t step = version; step < kSchemaVersion; ++step) {
+        CHOIR_RETURN_IF_ERROR(db_->Execute(kMigrations[step - 1]));
+      }
+      return absl::OkStatus();
+    });
   }
 
   absl::Status Commit(const Batch& batch) override {
@@ -95,6 +114,7 @@ class SqliteStore final : public Store {
       for (const NodeRecord& r : batch.nodes) CHOIR_RETURN_IF_ERROR(Write(r));
       for (const InviteRecord& r : batch.invites) CHOIR_RETURN_IF_ERROR(Write(r));
       for (const SessionRecord& r : batch.sessions) CHOIR_RETURN_IF_ERROR(Write(r));
+      for (const Batch::PieceWrite& w : batch.pieces) CHOIR_RETURN_IF_ERROR(Write(w));
       for (const VersionRecord& r : batch.versions) CHOIR_RETURN_IF_ERROR(Write(r));
       for (const RoundRecord& r : batch.rounds) CHOIR_RETURN_IF_ERROR(Write(r));
       for (const EventRecord& r : batch.events) CHOIR_RETURN_IF_ERROR(Write(r));
@@ -187,6 +207,20 @@ class SqliteStore final : public Store {
       CHOIR_ASSIGN_OR_RETURN(const bool more, query.Step());
       if (!more) return out;
       out.push_back(ReadSession(query));
+    }
+  }
+
+  absl::StatusOr<std::vector<PieceRecord>> ListPieces(std::string_view owner) override {
+    absl::MutexLock lock(&mu_);
+    SqliteStatement query(*db_, "SELECT key, value FROM pieces WHERE owner = ? ORDER BY key");
+    query.Blob(owner);
+    std::vector<PieceRecord> out;
+    while (true) {
+      CHOIR_ASSIGN_OR_RETURN(const bool more, query.Step());
+      if (!more) return out;
+      PieceRecord& record = out.emplace_back();
+      record.key = query.NextBytes();
+      record.value = query.NextBytes();
     }
   }
 
@@ -344,10 +378,9 @@ class SqliteStore final : public Store {
     // Not OR REPLACE: that would delete another session with the same counter.
     SqliteStatement insert(
         *db_,
-        fmt::format("INSERT INTO sessions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT "
-                    "(session_id) DO UPDATE SET open = excluded.open, snapshot = "
-                    "excluded.snapshot, result = excluded.result, abort_reason = "
-                    "excluded.abort_reason",
+        fmt::format("INSERT INTO sessions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT "
+                    "(session_id) DO UPDATE SET open = excluded.open, result = excluded.result, "
+                    "abort_reason = excluded.abort_reason",
                     kSessionColumns));
     return insert.Blob(r.session_id)
         .Text(r.run_id)
@@ -355,10 +388,28 @@ class SqliteStore final : public Store {
         .Int(r.cohort)
         .U64(r.counter)
         .Int(r.open ? 1 : 0)
-        .Blob(r.snapshot)
         .Blob(r.result)
         .Text(r.abort_reason)
         .Run();
+  }
+
+  absl::Status Write(const Batch::PieceWrite& w) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (w.afresh) {
+      SqliteStatement clear(*db_, "DELETE FROM pieces WHERE owner = ?");
+      CHOIR_RETURN_IF_ERROR(clear.Blob(w.owner).Run());
+    }
+    for (const PieceRecord& piece : w.pieces) {
+      if (piece.value.empty()) {
+        SqliteStatement remove(*db_, "DELETE FROM pieces WHERE owner = ? AND key = ?");
+        CHOIR_RETURN_IF_ERROR(remove.Blob(w.owner).Blob(piece.key).Run());
+        continue;
+      }
+      SqliteStatement insert(*db_,
+                             "INSERT INTO pieces (owner, key, value) VALUES (?, ?, ?) ON CONFLICT "
+                             "(owner, key) DO UPDATE SET value = excluded.value");
+      CHOIR_RETURN_IF_ERROR(insert.Blob(w.owner).Blob(piece.key).Blob(piece.value).Run());
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Write(const VersionRecord& r) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -400,7 +451,6 @@ class SqliteStore final : public Store {
     record.cohort = static_cast<uint32_t>(row.NextInt());
     record.counter = row.NextU64();
     record.open = row.NextInt() != 0;
-    record.snapshot = row.NextBytes();
     record.result = row.NextBytes();
     record.abort_reason = row.NextBytes();
     return record;

@@ -32,11 +32,17 @@ struct Batch {
     Digest token_hash{};
     std::string node_id;
   };
+  struct PieceWrite {
+    std::string owner;
+    bool afresh = false;              // first, all that the owner has are deleted
+    std::vector<PieceRecord> pieces;  // inserted or replaced; with an empty value: deleted
+  };
   std::optional<RunWrite> run;
   std::optional<InviteUse> invite_use;
   std::vector<NodeRecord> nodes;        // inserted or replaced
   std::vector<InviteRecord> invites;    // inserted
   std::vector<SessionRecord> sessions;  // inserted or replaced
+  std::vector<PieceWrite> pieces;       // in this order
   std::vector<VersionRecord> versions;  // inserted: a chain never changes
   std::vector<RoundRecord> rounds;      // inserted or replaced
   std::vector<EventRecord> events;      // appended
@@ -67,6 +73,8 @@ class Store {
   // All of one round, by cohort.
   virtual absl::StatusOr<std::vector<SessionRecord>> ListSessions(std::string_view run_id,
                                                                   uint64_t round) = 0;
+  // All of an owner, by key.
+  virtual absl::StatusOr<std::vector<PieceRecord>> ListPieces(std::string_view owner) = 0;
   // The highest ever; 0 if there was no session.
   virtual absl::StatusOr<uint64_t> LastSessionCounter() = 0;
   // Those above `after` (-1: all), oldest first.

@@ -2,7 +2,6 @@
 #include "coordinator/store/store.h"
 
 #include <signal.h>
-#include <sqlite3.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -33,7 +32,7 @@ RunRecord SomeRun(const std::string& id) {
   return {id, "running", "", std::string("con\0fig", 7), kNow, "round", 0, 0, "spent"};
 }
 SessionRecord SomeSession(char fill, uint64_t counter) {
-  return {std::string(16, fill), "run", 3, 0, counter, true, "snapshot", "", ""};
+  return {std::string(16, fill), "run", 3, 0, counter, true, "", ""};
 }
 Batch NewRun(const RunRecord& run) {
   Batch batch;
@@ -142,13 +141,32 @@ TEST_P(StoreContractTest, SessionIsReplacedButItsCounterStaysUnique) {
   batch.sessions = {SomeSession('s', 5)};
   ASSERT_TRUE(store_->Commit(batch).ok());
   batch.sessions[0].open = false;
-  batch.sessions[0].snapshot = "";
   batch.sessions[0].result = "result";
   ASSERT_TRUE(store_->Commit(batch).ok());
   EXPECT_EQ(store_->GetSession(std::string(16, 's')).value(), batch.sessions[0]);
   batch.sessions = {SomeSession('t', 5)};
   EXPECT_EQ(Code(batch), absl::StatusCode::kAlreadyExists);
   EXPECT_TRUE(store_->GetSession(std::string(16, 's')).value().has_value());
+}
+
+TEST_P(StoreContractTest, PiecesAreAddedReplacedDeletedAndBegunAfresh) {
+  const std::string owner("own\0er", 6);
+  const auto write = [&](bool afresh, std::vector<PieceRecord> pieces) {
+    Batch batch;
+    batch.pieces = {{owner, afresh, std::move(pieces)}};
+    ASSERT_TRUE(store_->Commit(batch).ok());
+    Reopen();
+  };
+  write(false, {{"b", "1"}, {"a", "2"}, {"c", std::string(1 << 20, 'x')}});
+  EXPECT_EQ(store_->ListPieces(owner)->size(), 3u);
+  write(false, {{"b", "3"}, {"c", ""}, {"never there", ""}});
+  EXPECT_THAT(store_->ListPieces(owner).value(),
+              ElementsAre(PieceRecord{"a", "2"}, PieceRecord{"b", "3"}));
+  EXPECT_THAT(store_->ListPieces("own").value(), IsEmpty());
+  write(true, {{"d", "4"}});
+  EXPECT_THAT(store_->ListPieces(owner).value(), ElementsAre(PieceRecord{"d", "4"}));
+  write(true, {});
+  EXPECT_THAT(store_->ListPieces(owner).value(), IsEmpty());
 }
 
 TEST_P(StoreContractTest, ListsKeepOrderAndLimit) {
@@ -177,17 +195,6 @@ TEST(SqliteStoreTest, GarbageIsDataLoss) {
   TempDir dir;
   ASSERT_TRUE(AtomicWriteFile(dir.path() + "/db", std::string(8192, 'x')).ok());
   EXPECT_EQ(OpenSqlite(dir.path() + "/db").status().code(), absl::StatusCode::kDataLoss);
-}
-
-TEST(SqliteStoreTest, NewerSchemaIsRefused) {
-  TempDir dir;
-  const std::string path = dir.path() + "/db";
-  ASSERT_TRUE(OpenSqlite(path).ok());
-  sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(db, "PRAGMA user_version = 99", nullptr, nullptr, nullptr), SQLITE_OK);
-  sqlite3_close(db);
-  EXPECT_EQ(OpenSqlite(path).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(SqliteStoreTest, MissingFolderIsNotFound) {

@@ -117,6 +117,7 @@ absl::StatusOr<ServerSession> ServerSession::Open(const SessionConfig& config,
   state->config = config;
   state->verifier = &verifier;
   state->ComputeTranscript();
+  state->Keep(PieceKind::kConfig, {});
   return ServerSession(std::move(state));
 }
 
@@ -157,6 +158,7 @@ absl::Status ServerSession::AddAdvertiseKeys(const DeviceIdentity& identity,
   node.device_key = identity.device_key;
   node.credential = identity.credential;
   node.advertised = message;
+  state.Keep(PieceKind::kAdvertised, identity.node_id);
   return absl::OkStatus();
 }
 
@@ -181,6 +183,7 @@ absl::Status ServerSession::AddShareKeys(const NodeId& node, std::span<const uin
   CHOIR_RETURN_IF_ERROR(
       CheckSigned(state, node, ShareSigningBytes(state.h0, state.h1, message), message.signature));
   from.shared = std::move(message);
+  state.Keep(PieceKind::kShared, node);
   return absl::OkStatus();
 }
 
@@ -209,8 +212,10 @@ absl::Status ServerSession::AddInput(const NodeId& node, std::span<const uint8_t
   }
   AddWords(state.accumulator, packed, state.config.word_bits);
   Participant& from = state.nodes.at(node);
-  from.input = decoded;
   from.accumulated = true;
+  if (counted) return absl::OkStatus();
+  from.input = decoded;
+  state.Keep(PieceKind::kInput, node);
   return absl::OkStatus();
 }
 
@@ -230,6 +235,7 @@ absl::Status ServerSession::AddConsistencySignature(const NodeId& node,
                                     ConsistencySigningBytes(state.h0, state.h1, state.h2, state.h3),
                                     message.signature));
   from.vouched = message;
+  state.Keep(PieceKind::kVouched, node);
   return absl::OkStatus();
 }
 
@@ -259,6 +265,7 @@ absl::Status ServerSession::AddUnmaskShares(const NodeId& node, std::span<const 
     }
   }
   from.answered = std::move(message);
+  state.Keep(PieceKind::kAnswered, node);
   return absl::OkStatus();
 }
 
@@ -268,9 +275,11 @@ absl::Status ServerSession::Withdraw(const NodeId& node) {
     return Refusal(AbortReason::kUnknownMember, "the node is not of this session");
   }
   if (state_->stage == ServerStage::kAdvertising) {
+    state_->Forget(PieceKind::kAdvertised, node);
     state_->nodes.erase(found);
-  } else {
+  } else if (!found->second.withdrawn) {
     found->second.withdrawn = true;
+    state_->Keep(PieceKind::kWithdrawn, node);
   }
   return absl::OkStatus();
 }

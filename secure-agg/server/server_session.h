@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -56,9 +57,13 @@ struct SessionSum {
   CohortSum cohort;
 };
 
-// What a snapshot holds. kStateOnly leaves out the accumulator (m words): after a restart the
-// caller gives AddInput() each node of InputsToReplay() again, from its spool.
-enum class SnapshotKind : uint8_t { kStateOnly = 0, kFull = 1 };
+// One piece of a session's durable state: what a store keeps under `key` as long as the session is
+// open. An empty value: the piece is gone. The accumulator (m words) is in none of them.
+struct SessionPiece {
+  std::string key;
+  std::vector<uint8_t> value;
+  friend bool operator==(const SessionPiece&, const SessionPiece&) = default;
+};
 
 // The coordinator's side of one secure-aggregation session. Pure, like ClientSession; not
 // thread-safe. It holds one accumulator of m words, however many nodes there are. It knows no time:
@@ -75,11 +80,11 @@ enum class SnapshotKind : uint8_t { kStateOnly = 0, kFull = 1 };
 //   spool.Append(chunk.data) if (assembler.complete()) RETURN_IF_ERROR(session.AddInput(node,
 //   header_bytes, spool.Read())); RETURN_IF_ERROR(session.AddConsistencySignature(node, bytes)); //
 //   kSigning RETURN_IF_ERROR(session.AddUnmaskShares(node, bytes));          // kUnmasking
-//   store.Write(session.Snapshot(SnapshotKind::kStateOnly));        // before each acknowledgement
+//   store.Write(session.Changes()), session.Stored();               // before each acknowledgement
 //   // on each tick
 //   if (session.StageComplete() || deadline_passed) {
 //     absl::Status closed = session.CloseStage();                   // next stage, or kAborted
-//     store.Write(session.Snapshot(SnapshotKind::kStateOnly));      // before MessageFor() is sent
+//     store.Write(session.Changes()), session.Stored();             // before MessageFor() is sent
 //     for (const NodeId& node : session.Waiting()) Send(node, *session.MessageFor(node));
 //   }
 //   if (session.stage() == ServerStage::kDone) {
@@ -88,7 +93,8 @@ enum class SnapshotKind : uint8_t { kStateOnly = 0, kFull = 1 };
 //
 // Add...() is idempotent: the identical message again is OK and changes nothing. A different second
 // message of a node, a bad one, or a late one (kTooLate) is refused, and the session goes on
-// without it. Restarted coordinators call Restore(), replay InputsToReplay(), and go on.
+// without it. Restarted coordinators call Restore(), give AddInput() each of InputsToReplay() again
+// from its spool, and go on.
 class ServerSession {
  public:
   struct State;  // opaque
@@ -96,7 +102,8 @@ class ServerSession {
   // `config` must be signed already (SignConfig). `verifier` must outlive the session. kBadConfig.
   static absl::StatusOr<ServerSession> Open(const SessionConfig& config,
                                             const DeviceVerifier& verifier);
-  static absl::StatusOr<ServerSession> Restore(std::span<const uint8_t> snapshot,
+  // From all pieces that were stored, in any order. kDamagedJournal.
+  static absl::StatusOr<ServerSession> Restore(std::span<const SessionPiece> pieces,
                                                const DeviceVerifier& verifier);
 
   ServerSession(ServerSession&&) noexcept;
@@ -142,8 +149,12 @@ class ServerSession {
   [[nodiscard]] NodeState StateOf(const NodeId& node) const;
   [[nodiscard]] std::vector<NodeId> Members() const;
 
-  [[nodiscard]] std::vector<uint8_t> Snapshot(SnapshotKind kind) const;
-  // Included nodes whose y the accumulator lacks, after Restore() of a kStateOnly snapshot.
+  // The pieces that the store lacks: their size is that of the messages since Stored(), and a small
+  // head, however large the cohort is. All of them must become durable at once.
+  [[nodiscard]] std::vector<SessionPiece> Changes() const;
+  // What Changes() gave is durable.
+  void Stored();
+  // Included nodes whose y the accumulator lacks, after Restore().
   [[nodiscard]] std::vector<NodeId> InputsToReplay() const;
 
   [[nodiscard]] ServerStage stage() const;

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,6 +33,18 @@ struct Participant {
   bool withdrawn = false;
 };
 
+// The first byte of a piece's key; a node's id follows.
+enum class PieceKind : uint8_t {
+  kHead = 'H',
+  kConfig = 'C',
+  kAdvertised = 'a',
+  kShared = 's',
+  kInput = 'i',
+  kVouched = 'v',
+  kAnswered = 'u',
+  kWithdrawn = 'w',
+};
+
 struct ServerSession::State {
   ServerStage stage = ServerStage::kAdvertising;
   std::optional<AbortReason> reason;
@@ -39,7 +52,13 @@ struct ServerSession::State {
   std::map<NodeId, Participant> nodes;  // sorted, as every list of the protocol
   std::vector<uint8_t> accumulator;     // sum of y, from kMasking on; in kDone the sum of x
 
-  // Computed from the above: a stage's list is who had answered when it closed.
+  // What the store lacks, by key; and what it holds once it has that: so many pieces beside the
+  // head, the XOR of whose hashes is `pieces_check`.
+  std::map<std::string, std::vector<uint8_t>> unstored;
+  uint32_t num_pieces = 0;
+  Digest pieces_check{};
+
+  // Computed from the messages: a stage's list is who had answered when it closed.
   const DeviceVerifier* verifier = nullptr;
   KeyList list;                   // U1, from kSharing on
   CohortGraph graph;              // of U1
@@ -69,6 +88,9 @@ struct ServerSession::State {
   // Whether the secrets of each node that must be opened have t holders among those that answered
   // in this stage; in kSharing, of each node that answered.
   [[nodiscard]] bool AnswersCover() const;
+  // A piece is new, as it now stands in the state; or is about to leave it.
+  void Keep(PieceKind kind, const NodeId& id);
+  void Forget(PieceKind kind, const NodeId& id);
   // Makes the lists and hashes of the stages that are closed.
   void ComputeTranscript();
   void ComputeRegularTranscript();

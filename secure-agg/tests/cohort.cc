@@ -164,6 +164,23 @@ std::optional<AbortReason> ReasonOfStep(const absl::StatusOr<Step>& step) {
   return ReasonOf(step.status());
 }
 
+void SessionStore::Keep(ServerSession& session) {
+  for (SessionPiece& piece : session.Changes()) {
+    if (piece.value.empty()) {
+      pieces_.erase(piece.key);
+    } else {
+      pieces_[piece.key] = std::move(piece.value);
+    }
+  }
+  session.Stored();
+}
+
+std::vector<SessionPiece> SessionStore::Pieces() const {
+  std::vector<SessionPiece> out;
+  for (const auto& [key, value] : pieces_) out.push_back({key, value});
+  return out;
+}
+
 Play::Play(const TestCohort& wanted, std::map<size_t, int> silent)
     : cohort(wanted),
       silent_from(std::move(silent)),
@@ -214,7 +231,17 @@ absl::Status Play::Upload(size_t i) {
     if (*fresh) spool.insert(spool.end(), chunk.data.begin(), chunk.data.end());
   }
   EXPECT_TRUE(assembler.complete());
-  return server.AddInput(id, header, spool);
+  const absl::Status added = server.AddInput(id, header, spool);
+  if (added.ok()) spools[id] = {header, std::move(spool)};
+  return added;
+}
+
+void Play::RestartServer() {
+  store.Keep(server);
+  server = ServerSession::Restore(store.Pieces(), cohort.authority).value();
+  for (const NodeId& id : server.InputsToReplay()) {
+    EXPECT_TRUE(server.AddInput(id, spools.at(id).header, spools.at(id).input).ok());
+  }
 }
 
 bool Play::Mask() {

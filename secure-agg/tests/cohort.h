@@ -84,6 +84,18 @@ std::vector<uint8_t> Sent(absl::StatusOr<Step> step);
 // The reason of a refusal; kSessionOver's number never matches an OK status, which fails the test.
 std::optional<AbortReason> ReasonOfStep(const absl::StatusOr<Step>& step);
 
+// A coordinator's store of one session.
+class SessionStore {
+ public:
+  // What the session changed becomes durable.
+  void Keep(ServerSession& session);
+  // All pieces.
+  [[nodiscard]] std::vector<SessionPiece> Pieces() const;
+
+ private:
+  std::map<std::string, std::vector<uint8_t>> pieces_;
+};
+
 // Plays a session. The stage from which on a node is silent: 0 from the start, 1 shares, 2 input, 3
 // signature, 4 unmasking; 5 or absent for never.
 class Play {
@@ -101,12 +113,20 @@ class Play {
 
   // A node's input through chunks and an assembler.
   absl::Status Upload(size_t i);
+  // The coordinator dies, and comes back from its store and the spools.
+  void RestartServer();
   [[nodiscard]] bool Speaks(size_t i, int stage) const;
 
   const TestCohort& cohort;
   std::map<size_t, int> silent_from;
   ServerSession server;
   std::vector<std::optional<ClientSession>> clients;
+  SessionStore store;
+  struct Spool {
+    std::vector<uint8_t> header;
+    std::vector<uint8_t> input;
+  };
+  std::map<NodeId, Spool> spools;
 };
 
 }  // namespace choir::secagg

@@ -12,14 +12,14 @@ namespace choir::secagg {
 namespace {
 
 // A session in which both sides keep only what they persisted: every node is restored from its
-// journal before each message, the coordinator from its snapshot before and after each, if `crash`
+// journal before each message, the coordinator from its store before and after each, if `crash`
 // says so.
 class CrashingSession {
  public:
-  CrashingSession(const TestCohort& cohort, bool crash, SnapshotKind kind);
+  CrashingSession(const TestCohort& cohort, bool crash);
   // All that both sides said, in order: what a crash must not change.
   std::vector<std::vector<uint8_t>> Run();
-  // The sum; where the snapshot left it out, it is computed again from the spools.
+  // The sum; where the store does not have it, it is computed again from the spools.
   SessionSum Sum();
 
  private:
@@ -40,9 +40,8 @@ class CrashingSession {
 
   const TestCohort& cohort_;
   bool crash_;
-  SnapshotKind kind_;
   std::vector<std::vector<uint8_t>> journals_;
-  std::vector<uint8_t> snapshot_;
+  SessionStore store_;
   std::optional<ServerSession> live_;
   std::map<size_t, ClientSession> clients_;
   std::map<size_t, std::vector<uint8_t>> last_;
@@ -51,10 +50,10 @@ class CrashingSession {
   std::vector<std::vector<uint8_t>> said_;
 };
 
-CrashingSession::CrashingSession(const TestCohort& cohort, bool crash, SnapshotKind kind)
-    : cohort_(cohort), crash_(crash), kind_(kind), journals_(cohort.nodes.size()) {
+CrashingSession::CrashingSession(const TestCohort& cohort, bool crash)
+    : cohort_(cohort), crash_(crash), journals_(cohort.nodes.size()) {
   live_.emplace(ServerSession::Open(cohort.config, cohort.authority).value());
-  snapshot_ = live_->Snapshot(kind_);
+  store_.Keep(*live_);
 }
 
 std::vector<std::vector<uint8_t>> CrashingSession::Run() {
@@ -76,9 +75,8 @@ std::vector<std::vector<uint8_t>> CrashingSession::Run() {
   Stage([](ClientSession& node, auto bytes) { return node.HandleSurvivorSignatures(bytes); },
         &ServerSession::AddUnmaskShares);
   Close();
-  // A snapshot without the accumulator goes back to the last stage that it can go on from.
-  const bool without_sum = crash_ && kind_ == SnapshotKind::kStateOnly;
-  EXPECT_EQ(Server().stage(), without_sum ? ServerStage::kUnmasking : ServerStage::kDone);
+  // The store has no sum: it goes back to the last stage that it can go on from.
+  EXPECT_EQ(Server().stage(), crash_ ? ServerStage::kUnmasking : ServerStage::kDone);
   return said_;
 }
 
@@ -92,7 +90,7 @@ SessionSum CrashingSession::Sum() {
 
 ServerSession& CrashingSession::Server() {
   if (!crash_) return *live_;
-  live_.emplace(ServerSession::Restore(snapshot_, cohort_.authority).value());
+  live_.emplace(ServerSession::Restore(store_.Pieces(), cohort_.authority).value());
   for (const NodeId& id : live_->InputsToReplay()) {
     EXPECT_FALSE(live_->CloseStage().ok());
     EXPECT_TRUE(live_->AddInput(id, headers_[id], spools_[id]).ok());
@@ -115,7 +113,7 @@ ClientSession CrashingSession::Node(size_t i) {
 
 void CrashingSession::Told(const absl::Status& status) {
   EXPECT_TRUE(status.ok()) << status.ToString();
-  snapshot_ = live_->Snapshot(kind_);
+  store_.Keep(*live_);
 }
 
 std::vector<uint8_t> CrashingSession::Persist(size_t i, absl::StatusOr<Step> step) {
@@ -188,22 +186,17 @@ std::vector<std::vector<uint8_t>> Distinct(const std::vector<std::vector<uint8_t
   return distinct;
 }
 
-class CrashTest : public ::testing::TestWithParam<SnapshotKind> {};
-
-TEST_P(CrashTest, CrashesAtEveryStepChangeNoByte) {
+TEST(CrashTest, CrashesAtEveryStepChangeNoByte) {
   // Two chunks and a bit.
   const TestCohort cohort(4, TestConfig(600'000), 51);
-  CrashingSession steady(cohort, false, GetParam());
-  CrashingSession crashing(cohort, true, GetParam());
+  CrashingSession steady(cohort, false);
+  CrashingSession crashing(cohort, true);
   const auto said = steady.Run();
   EXPECT_EQ(Distinct(crashing.Run()), Distinct(said));
   const SessionSum sum = crashing.Sum();
   EXPECT_EQ(sum.packed, steady.Sum().packed);
   EXPECT_EQ(sum.packed, cohort.PlainSum(sum.contributors));
 }
-
-INSTANTIATE_TEST_SUITE_P(Kinds, CrashTest,
-                         ::testing::Values(SnapshotKind::kStateOnly, SnapshotKind::kFull));
 
 class JournalTest : public ::testing::Test {
  protected:
@@ -269,10 +262,9 @@ TEST_F(JournalTest, FailedWriteKeepsTheMessageBack) {
   EXPECT_EQ(sent.status().code(), absl::StatusCode::kResourceExhausted);
 }
 
-TEST_F(JournalTest, DamagedJournalsAndSnapshotsAreRefused) {
+TEST_F(JournalTest, DamagedJournalsAreRefused) {
   ASSERT_TRUE(play_.Advertise() && play_.Share());
   const SecretBuffer journal = play_.clients[0]->Snapshot();
-  const std::vector<uint8_t> snapshot = play_.server.Snapshot(SnapshotKind::kFull);
   for (size_t at = 0; at < journal.Expose().size(); at += 13) {
     std::vector<uint8_t> bytes(journal.Expose().begin(), journal.Expose().end());
     bytes[at] ^= 0x40;
@@ -283,14 +275,86 @@ TEST_F(JournalTest, DamagedJournalsAndSnapshotsAreRefused) {
     bytes.resize(at);
     EXPECT_FALSE(ClientSession::Restore(bytes, *cohort_.nodes[0].signer, cohort_.authority).ok());
   }
-  for (size_t at = 0; at < snapshot.size(); at += 29) {
-    std::vector<uint8_t> bytes = snapshot;
-    bytes[at] ^= 0x40;
-    EXPECT_EQ(ReasonOf(ServerSession::Restore(bytes, cohort_.authority).status()),
-              AbortReason::kDamagedJournal);
-    bytes.resize(at);
-    EXPECT_FALSE(ServerSession::Restore(bytes, cohort_.authority).ok());
+}
+
+class PiecesTest : public ::testing::Test {
+ protected:
+  PiecesTest() {
+    EXPECT_TRUE(play_.Advertise() && play_.Share());
+    play_.store.Keep(play_.server);
+    pieces_ = play_.store.Pieces();
   }
+  [[nodiscard]] std::optional<AbortReason> RestoreReason() const {
+    return ReasonOf(ServerSession::Restore(pieces_, cohort_.authority).status());
+  }
+  TestCohort cohort_{4, TestConfig(), 53};
+  Play play_{cohort_};
+  std::vector<SessionPiece> pieces_;
+};
+
+TEST_F(PiecesTest, ComeBackInAnyOrder) {
+  std::ranges::reverse(pieces_);
+  EXPECT_TRUE(ServerSession::Restore(pieces_, cohort_.authority).ok());
+}
+
+TEST_F(PiecesTest, DamagedByteIsRefused) {
+  for (SessionPiece& piece : pieces_) {
+    for (size_t at = 0; at < piece.value.size(); at += 7) {
+      piece.value[at] ^= 0x40;
+      EXPECT_EQ(RestoreReason(), AbortReason::kDamagedJournal) << piece.key[0] << " " << at;
+      piece.value[at] ^= 0x40;
+    }
+  }
+}
+
+TEST_F(PiecesTest, MissingTornAndStrangePiecesAreRefused) {
+  const std::vector<SessionPiece> good = pieces_;
+  for (size_t i = 0; i < good.size(); ++i) {
+    pieces_ = good;
+    pieces_.erase(pieces_.begin() + static_cast<ptrdiff_t>(i));
+    EXPECT_EQ(RestoreReason(), AbortReason::kDamagedJournal) << i;
+    pieces_ = good;
+    pieces_[i].value.pop_back();
+    EXPECT_EQ(RestoreReason(), AbortReason::kDamagedJournal) << i;
+  }
+  for (const std::string& key : {std::string(), std::string("Xnode"), std::string("a")}) {
+    pieces_ = good;
+    pieces_.push_back({key, {1}});
+    EXPECT_EQ(RestoreReason(), AbortReason::kDamagedJournal) << key;
+  }
+}
+
+TEST_F(PiecesTest, OneMessageChangesItsPieceAndTheHead) {
+  // Nothing since it was stored.
+  EXPECT_EQ(play_.server.Changes().size(), 1u);
+  ASSERT_TRUE(play_.Mask());
+  play_.store.Keep(play_.server);
+  const NodeId& id = cohort_.nodes[0].id;
+  const auto message =
+      Sent(play_.clients[0]->HandleSurvivorList(play_.server.MessageFor(id).value()));
+  ASSERT_TRUE(play_.server.AddConsistencySignature(id, message).ok());
+  ASSERT_TRUE(play_.server.AddConsistencySignature(id, message).ok());
+  size_t bytes = 0;
+  for (const SessionPiece& piece : play_.server.Changes()) bytes += piece.value.size();
+  EXPECT_EQ(play_.server.Changes().size(), 2u);
+  EXPECT_LT(bytes, message.size() + 100);
+}
+
+TEST_F(PiecesTest, WithdrawnKeysAreGoneFromTheStore) {
+  Play play(cohort_);
+  for (size_t i = 0; i < 2; ++i) {
+    play.clients[i].emplace(cohort_.StartClient(i).value());
+    ASSERT_TRUE(
+        play.server
+            .AddAdvertiseKeys(cohort_.nodes[i].identity, Sent(play.clients[i]->CurrentStep()))
+            .ok());
+  }
+  play.store.Keep(play.server);
+  const size_t before = play.store.Pieces().size();
+  ASSERT_TRUE(play.server.Withdraw(cohort_.nodes[0].id).ok());
+  play.RestartServer();
+  EXPECT_EQ(play.store.Pieces().size(), before - 1);
+  EXPECT_EQ(play.server.Members().size(), 1u);
 }
 
 }  // namespace

@@ -104,8 +104,7 @@ TEST(RegularSessionTest, BothSidesGoOnAfterARestartInEveryStage) {
   const TestCohort cohort(24, TestRegularConfig(), 79);
   Play play(cohort, {{5, 2}});
   const auto restart = [&] {
-    play.server =
-        ServerSession::Restore(play.server.Snapshot(SnapshotKind::kFull), cohort.authority).value();
+    play.RestartServer();
     for (size_t i = 0; i < play.clients.size(); ++i) {
       const SecretBuffer journal = play.clients[i]->Snapshot();
       const auto before = Sent(play.clients[i]->CurrentStep());
