@@ -1,53 +1,61 @@
 #!/usr/bin/env bash
-# One table: LoRA training by `choir bench` on this machine's GPU, and by PyTorch with PEFT in bf16 on the
-# same GPU in the same session. Alternates between the two, so that heat and clocks are the same for both.
+# LoRA training by `choir bench` on this machine's GPU beside PyTorch with PEFT in bf16 on the same GPU in the same
+# session: tokens/s, share of the GPU's peak (products measured by PyTorch in the same session), GPU memory, ratios,
+# and Choir's profile, as Markdown for docs/performance.md. Goes round the programs three times, so that heat and
+# clocks are the same for all.
 #
-# usage: bench/gpu_compare.sh CHOIR [SHAPE [CTX]]      e.g. bench/gpu_compare.sh build/release/bin/choir qwen3-0.6b 512
-# Needs python3 with torch, transformers and peft, and a Vulkan driver of a hardware GPU.
+# usage: bench/gpu_compare.sh [--without-torch] [--any-device] CHOIR [SHAPE [CTX [OUT]]]
+#   e.g. bench/gpu_compare.sh build/release/bin/choir qwen3-0.6b 512 results
+# OUT keeps the runs' JSON and table.md (default: a folder under /tmp). Needs python3 with torch, transformers
+# (4.51 or later for qwen3) and peft, a Vulkan driver of a hardware GPU, and nothing else on that GPU.
+#   --without-torch   Choir alone   --any-device   also a software device: to try the script
+# Exits 2 for wrong usage, 4 without such a GPU or without PyTorch.
 set -euo pipefail
-choir=${1:?usage: bench/gpu_compare.sh CHOIR [SHAPE [CTX]]}
+usage() { sed -n '7,12s/^# \?//p' "$0" >&2; exit 2; }
+torch=1
+any_device=0
+while [[ ${1-} == --* ]]; do
+  case $1 in
+    --without-torch) torch=0 ;;
+    --any-device) any_device=1 ;;
+    *) usage ;;
+  esac
+  shift
+done
+[[ $# -ge 1 && $# -le 4 ]] || usage
+choir=$1
 shape=${2:-qwen3-0.6b}
 ctx=${3:-512}
+out=${4:-$(mktemp -d -t gpu_compare.XXXXXX)}
 here=$(cd "$(dirname "$0")" && pwd)
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+mkdir -p "$out"
 
+# Of the best device that `choir` would take: a software one only if there is no other.
 if ! "$choir" devices --json | python3 -c '
 import json, sys
-sys.exit(not any(d["backend"] == "vulkan" and not d["is_software"] for d in json.load(sys.stdin)["devices"]))'; then
+gpus = [d for d in json.load(sys.stdin)["devices"] if d["backend"] == "vulkan"]
+sys.exit(not any(sys.argv[1] == "1" or not d["is_software"] for d in gpus))' "$any_device"; then
   echo "gpu_compare: no hardware GPU with a Vulkan driver here (choir devices)" >&2
   exit 4
 fi
+if ((torch)) && ! python3 "$here/torch_train.py" --shape "$shape" --check; then
+  echo "gpu_compare: install what is missing, or see Choir alone with --without-torch" >&2
+  exit 4
+fi
+
+if ((torch)); then python3 "$here/torch_train.py" --shape "$shape" --peak > "$out/peak.json"; fi
+size=(--shape "$shape")
+[[ $shape == quick ]] && size=(--quick)
 for run in 1 2 3; do
-  python3 "$here/torch_train.py" --shape "$shape" --ctx "$ctx" > "$out/torch.$run.json"
+  if ((torch)); then
+    python3 "$here/gpu_memory.py" "$out/torch.$run.memory.json" \
+      python3 "$here/torch_train.py" --shape "$shape" --ctx "$ctx" > "$out/torch.$run.json"
+  fi
   for format in F16 Q8_0; do
-    "$choir" bench train --backend vulkan --shape "$shape" --ctx "$ctx" --dtype "$format" --profile --json \
+    python3 "$here/gpu_memory.py" "$out/$format.$run.memory.json" \
+      "$choir" bench train --backend vulkan "${size[@]}" --ctx "$ctx" --dtype "$format" --steps 10 --profile --json \
       > "$out/$format.$run.json"
   done
 done
-python3 - "$out" "$shape" "$ctx" << 'PYTHON'
-import json
-import sys
-
-folder, shape, ctx = sys.argv[1:]
-
-
-def runs(name):
-    return [json.load(open(f"{folder}/{name}.{run}.json")) for run in (1, 2, 3)]
-
-
-torch = max(runs("torch"), key=lambda r: r["tokens_per_second"])
-print(f"{shape}, ctx {ctx}, LoRA r = 8 on all seven projections; best of three, alternating")
-print(f"PyTorch {torch['torch']}, bf16, {torch['device']}")
-print("| program, weights | tokens/s | to PyTorch | GPU memory, MiB | GFLOP/s |")
-print("| --- | --- | --- | --- | --- |")
-print(f"| PyTorch + PEFT, bf16 | {torch['tokens_per_second']:.0f} | 1 | {torch['peak_bytes'] / 2**20:.0f} | |")
-for name in ("F16", "Q8_0"):
-    best = max(runs(name), key=lambda r: r["train"]["tokens_per_second"])
-    train = best["train"]
-    ratio = train["tokens_per_second"] / torch["tokens_per_second"]
-    memory = train["predicted_bytes"] / 2**20  # what the program allocates on the device
-    print(f"| choir, {name} | {train['tokens_per_second']:.0f} | {ratio:.2f} | {memory:.0f} | {train['gflops']:.0f} |")
-    for op in train["ops"][:5]:
-        print(f"  {op['op']}: {op['seconds'] * 1e3:.2f} ms, {op['flops'] / max(op['seconds'], 1e-12) * 1e-9:.0f} GFLOP/s")
-PYTHON
+python3 "$here/gpu_table.py" "$out" | tee "$out/table.md"
+echo "gpu_compare: runs and table in $out" >&2
