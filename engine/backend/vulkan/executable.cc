@@ -114,7 +114,7 @@ std::vector<TensorView> VulkanExecutable::Views(const std::vector<TensorId>& ids
 }
 
 absl::Status VulkanExecutable::RecordNodes(const Graph& graph, std::vector<Command>& commands) {
-  KernelContext context(workshop_->device, workshop_->pipelines, buffers_,
+  KernelContext context(workshop_->device, workshop_->pipelines, workshop_->tuner, buffers_,
                         workshop_->max_weight_binding_bytes, workshop_->pacer.WorkPerSubmission());
   if (workshop_->profile) node_ends_.push_back(commands.size());
   for (size_t i = 0; i < graph.nodes().size(); ++i) {

@@ -19,6 +19,7 @@ namespace choir::engine::vulkan {
 struct Workshop {
   std::shared_ptr<Device> device;
   PipelineStore pipelines;
+  BlockTuner tuner;
   Pacer pacer;
   uint64_t max_weight_binding_bytes;     // one binding covers
   uint64_t max_weight_allocation_bytes;  // one piece of a buffer of weights

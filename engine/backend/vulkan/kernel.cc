@@ -201,7 +201,7 @@ DispatchBuilder& DispatchBuilder::Work(double operations) {
   return *this;
 }
 
-absl::Status DispatchBuilder::Emit() {
+absl::StatusOr<Dispatch> DispatchBuilder::Make() {
   if (!status_.ok()) return status_;
   std::vector<BindingKind> kinds;
   for (const Access& access : dispatch_.bindings) kinds.push_back(access.kind);
@@ -213,7 +213,12 @@ absl::Status DispatchBuilder::Emit() {
     return absl::InternalError(fmt::format("{} has {} push constants", shader_, push.size()));
   }
   std::memcpy(dispatch_.push.data(), push.data(), dispatch_.push_bytes);
-  context_->commands_.emplace_back(std::move(dispatch_));
+  return std::move(dispatch_);
+}
+
+absl::Status DispatchBuilder::Emit() {
+  CHOIR_ASSIGN_OR_RETURN(Dispatch dispatch, Make());
+  context_->commands_.emplace_back(std::move(dispatch));
   return absl::OkStatus();
 }
 

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "engine/backend/vulkan/block_tuner.h"
 #include "engine/backend/vulkan/command_list.h"
 #include "engine/backend/vulkan/device.h"
 #include "engine/graph/graph.h"
@@ -60,6 +61,8 @@ class DispatchBuilder {
   // One invocation an element, in groups of 256 (shaders that include flat_index.glsl).
   DispatchBuilder& FlatGroups(int64_t count);
   DispatchBuilder& Work(double operations);
+  // The dispatch by itself, for whoever tries it.
+  absl::StatusOr<Dispatch> Make();
   absl::Status Emit();
 
  private:
@@ -83,10 +86,11 @@ class KernelContext {
  public:
   // `max_weight_bytes`: largest range of a weight that one binding may cover.
   // The device is shared with the constants' buffers.
-  KernelContext(std::shared_ptr<Device> device, PipelineStore& pipelines, BufferTable& buffers,
-                uint64_t max_weight_bytes, double max_work)
+  KernelContext(std::shared_ptr<Device> device, PipelineStore& pipelines, BlockTuner& tuner,
+                BufferTable& buffers, uint64_t max_weight_bytes, double max_work)
       : device_(std::move(device)),
         pipelines_(&pipelines),
+        tuner_(&tuner),
         buffers_(&buffers),
         max_weight_bytes_(max_weight_bytes),
         max_work_(max_work) {}
@@ -96,6 +100,7 @@ class KernelContext {
                  std::vector<TensorView> updates);
 
   [[nodiscard]] const DeviceCaps& caps() const { return device_->caps(); }
+  [[nodiscard]] BlockTuner& tuner() { return *tuner_; }
   [[nodiscard]] const Attrs& attrs() const { return node_->attrs; }
   [[nodiscard]] size_t num_inputs() const { return inputs_.size(); }
   [[nodiscard]] size_t num_outputs() const { return outputs_.size(); }
@@ -141,6 +146,7 @@ class KernelContext {
 
   std::shared_ptr<Device> device_;
   PipelineStore* pipelines_;
+  BlockTuner* tuner_;
   BufferTable* buffers_;
   uint64_t max_weight_bytes_;
   double max_work_;

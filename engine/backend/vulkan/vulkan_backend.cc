@@ -29,6 +29,7 @@ class VulkanBackend final : public Backend {
   ~VulkanBackend() override {
     // A cache that cannot be written costs the next start some seconds and nothing else.
     static_cast<void>(workshop_->pipelines.Save());
+    static_cast<void>(workshop_->tuner.Save());
   }
 
   [[nodiscard]] const DeviceInfo& info() const override { return info_; }
@@ -120,6 +121,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
   const uint64_t max_allocation = caps.max_allocation_bytes - kAllocationReserveBytes;
   Workshop workshop{device,
                     std::move(pipelines),
+                    BlockTuner(device, options.pipeline_cache_dir),
                     pacer,
                     LimitOr(options.max_weight_binding_bytes, caps.max_binding_bytes),
                     LimitOr(options.max_weight_allocation_bytes, max_allocation),
