@@ -59,6 +59,9 @@ absl::StatusOr<TrainMeasurement> MeasureTraining(TrainSetup setup, engine::Train
   TrainMeasurement result;
   engine::TrainConfig config = setup.config;
   ++config.steps;
+  result.epoch_share = static_cast<double>(data.packer.TokensPerEpoch()) /
+                       static_cast<double>(data.packer.MicroBatchesInEpoch() *
+                                           static_cast<uint64_t>(config.context_tokens));
   const engine::Trainer::Parts parts{.model = setup.model,
                                      .base_model = {},
                                      .backend = setup.backend,

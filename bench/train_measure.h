@@ -34,6 +34,7 @@ struct TrainMeasurement {
   double mean_step_s = 0;
   double tokens_per_step = 0;  // real ones: padding does not count
   double useful_share = 0;     // real tokens of all places
+  double epoch_share = 0;      // the same over a whole epoch of the data
   double first_loss = 0;
   double last_loss = 0;
   Work work;  // of a step

@@ -177,6 +177,7 @@ absl::Status BenchCommand::Train() {
   const auto recompute = options_.recompute == "on"    ? engine::Recompute::kOn
                          : options_.recompute == "off" ? engine::Recompute::kOff
                                                        : engine::Recompute::kAuto;
+  CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data, Data());
   CHOIR_ASSIGN_OR_RETURN(const uint64_t memory_bytes, MemoryFor(options_.budget, backend_->info()));
   CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
                          engine::PlanTraining(*model_, engine::LayoutOf(start), config, *backend_,
@@ -187,7 +188,6 @@ absl::Status BenchCommand::Train() {
     CHOIR_ASSIGN_OR_RETURN(*weights_, engine::DeviceModel::Load(*backend_, *model_, plan.weights));
   }
   config.checkpoint_blocks = plan.checkpoint_blocks;
-  CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data, Data());
   BenchTraining train{.measured = {},
                       .batch = options_.batch,
                       .rank = options_.rank,

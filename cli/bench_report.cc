@@ -54,13 +54,14 @@ std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) 
       HumaneRate(m.TokensPerSecond()), HumaneRate(m.tokens_per_step / m.mean_step_s),
       m.fastest_step_s * 1e3, m.work.flops * 1e-9, m.Gflops(),
       ShareOf(m.Gflops(), head.gemm_peak_gflops, "the best"));
-  text +=
-      fmt::format("           rank {} on {}, {} x {} tokens, {:.1f} % of them real; {}moves {}\n",
-                  train.rank, train.modules, train.batch, head.context_tokens, 100 * m.useful_share,
-                  train.recompute ? train.streams ? "recomputes blocks and streams weights; "
-                                                  : "recomputes blocks; "
-                                  : "",
-                  HumaneBytes(static_cast<uint64_t>(m.work.bytes)));
+  text += fmt::format(
+      "           rank {} on {}, {} x {} tokens, {:.1f} % of them real{}; {}moves {}\n", train.rank,
+      train.modules, train.batch, head.context_tokens, 100 * m.useful_share,
+      m.epoch_share < 1 ? fmt::format(" ({:.1f} % in an epoch)", 100 * m.epoch_share) : "",
+      train.recompute
+          ? train.streams ? "recomputes blocks and streams weights; " : "recomputes blocks; "
+          : "",
+      HumaneBytes(static_cast<uint64_t>(m.work.bytes)));
   const auto peak = static_cast<double>(m.peak_resident_bytes);
   const auto predicted = static_cast<double>(train.predicted_bytes);
   text +=
@@ -119,6 +120,7 @@ nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head)
                          {"recompute", train.recompute},
                          {"stream_weights", train.streams},
                          {"useful_share", m.useful_share},
+                         {"epoch_useful_share", m.epoch_share},
                          {"gflops", m.Gflops()},
                          {"flops_per_step", m.work.flops},
                          {"bytes_per_step", m.work.bytes},

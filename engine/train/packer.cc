@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "base/random.h"
 #include "base/status_macros.h"
 
 namespace choir::engine {
@@ -24,9 +26,9 @@ absl::Status CheckOptions(const PackerOptions& options) {
                                                   options.tokens_per_micro_batch,
                                                   kMaxTokensPerMicroBatch));
   }
-  if (options.open_bins < 1) {
+  if (options.window < 1) {
     return absl::InvalidArgumentError(
-        fmt::format("{} open micro-batches: at least one is needed", options.open_bins));
+        fmt::format("{} documents are packed together: at least one is needed", options.window));
   }
   return absl::OkStatus();
 }
@@ -46,6 +48,11 @@ uint64_t EpochSeed(uint64_t seed, uint64_t epoch) {
   return rng.NextU64();
 }
 
+template <typename T>
+void Shuffle(std::vector<T>& items, SeededRng& rng) {
+  for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[rng.NextBelow(i)]);
+}
+
 std::optional<uint64_t> TakeNumber(std::string_view& text) {
   if (text.empty() || text.front() != ' ') return std::nullopt;
   uint64_t value = 0;
@@ -58,11 +65,11 @@ std::optional<uint64_t> TakeNumber(std::string_view& text) {
 }  // namespace
 
 std::string PackerState::Serialize() const {
-  return fmt::format("choir-packer 1 {} {} {}", seed, epoch, position);
+  return fmt::format("choir-packer 2 {} {} {}", seed, epoch, position);
 }
 
 absl::StatusOr<PackerState> PackerState::Parse(std::string_view text) {
-  constexpr std::string_view kHead = "choir-packer 1";
+  constexpr std::string_view kHead = "choir-packer 2";
   if (text.starts_with(kHead)) {
     text.remove_prefix(kHead.size());
     const std::optional<uint64_t> seed = TakeNumber(text);
@@ -127,13 +134,10 @@ void Packer::CutDocument(uint32_t index, const Document& document) {
   }
 }
 
-std::vector<Packer::Piece> Packer::OrderPieces(uint64_t seed, uint64_t epoch) const {
+std::vector<Packer::Piece> Packer::OrderPieces(SeededRng& rng) const {
   std::vector<uint32_t> order(documents_->documents());
   std::iota(order.begin(), order.end(), 0u);
-  if (options_.shuffle) {
-    SeededRng rng(EpochSeed(seed, epoch));
-    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng.NextBelow(i)]);
-  }
+  if (options_.shuffle) Shuffle(order, rng);
   std::vector<Piece> pieces;
   pieces.reserve(pieces_.size());
   for (const uint32_t document : order) {
@@ -144,22 +148,63 @@ std::vector<Packer::Piece> Packer::OrderPieces(uint64_t seed, uint64_t epoch) co
   return pieces;
 }
 
-// First fit among the last open_bins bins.
-std::vector<Packer::Bin> Packer::PlanEpoch(uint64_t seed, uint64_t epoch) const {
-  const size_t window = options_.pack ? static_cast<size_t>(options_.open_bins) : 0;
+// Each piece behind the one before it, or into a micro-batch of its own.
+std::vector<Packer::Bin> Packer::InOrder(std::span<const Piece> pieces) const {
   std::vector<Bin> bins;
-  std::vector<int64_t> room;  // of the bin with the same index
-  for (const Piece& piece : OrderPieces(seed, epoch)) {
-    size_t bin = bins.size() - std::min(window, bins.size());
-    while (bin < bins.size() && room[bin] < int64_t{piece.count}) ++bin;
-    if (bin == bins.size()) {
+  int64_t room = 0;  // of the last bin
+  for (const Piece& piece : pieces) {
+    if (!options_.pack || room < int64_t{piece.count}) {
       bins.emplace_back();
-      room.push_back(options_.tokens_per_micro_batch);
+      room = options_.tokens_per_micro_batch;
     }
-    bins[bin].push_back(piece);
-    room[bin] -= int64_t{piece.count};
+    bins.back().push_back(piece);
+    room -= int64_t{piece.count};
   }
   return bins;
+}
+
+// Best fit decreasing. Pieces of one length stay in their order, so that equal lengths do not put
+// the same documents together in every epoch.
+std::vector<Packer::Bin> Packer::BestFit(std::span<const Piece> pieces) const {
+  std::vector<Piece> longest_first(pieces.begin(), pieces.end());
+  std::stable_sort(longest_first.begin(), longest_first.end(),
+                   [](const Piece& x, const Piece& y) { return x.count > y.count; });
+  std::vector<Bin> bins;
+  std::set<std::pair<int64_t, size_t>> open;  // room, bin
+  for (const Piece& piece : longest_first) {
+    const int64_t count = piece.count;
+    const auto fullest = open.lower_bound({count, 0});
+    int64_t room = options_.tokens_per_micro_batch;
+    size_t bin = bins.size();
+    if (fullest != open.end()) {
+      std::tie(room, bin) = *fullest;
+      open.erase(fullest);
+    } else {
+      bins.emplace_back();
+    }
+    bins[bin].push_back(piece);
+    if (room > count) open.emplace(room - count, bin);
+  }
+  return bins;
+}
+
+// Windows of about equal size, so that the last one has as much to choose from as the others. Their
+// micro-batches are shuffled: those with the longest documents come first.
+std::vector<Packer::Bin> Packer::PlanEpoch(uint64_t seed, uint64_t epoch) const {
+  SeededRng rng(EpochSeed(seed, epoch));
+  const std::vector<Piece> pieces = OrderPieces(rng);
+  if (!options_.pack || options_.window == 1) return InOrder(pieces);
+  const auto window = static_cast<size_t>(options_.window);
+  const size_t windows = (pieces.size() + window - 1) / window;
+  std::vector<Bin> plan;
+  for (size_t i = 0; i < windows; ++i) {
+    const size_t begin = pieces.size() * i / windows;
+    const size_t end = pieces.size() * (i + 1) / windows;
+    std::vector<Bin> bins = BestFit(std::span(pieces).subspan(begin, end - begin));
+    if (options_.shuffle) Shuffle(bins, rng);
+    std::move(bins.begin(), bins.end(), std::back_inserter(plan));
+  }
+  return plan;
 }
 
 absl::Status Packer::AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "base/random.h"
 #include "engine/train/dataset.h"
 #include "engine/train/document_store.h"
 
@@ -39,8 +40,9 @@ struct PackerOptions {
   // Documents longer than a micro-batch: true splits them into segments (positions from 0 again),
   // false refuses them.
   bool split_long = true;
-  // How many open micro-batches a document may choose from (first fit). 1 packs in strict order.
-  int64_t open_bins = 32;
+  // Documents, next to each other in the epoch's order, that are packed together: longest first,
+  // each into the fullest micro-batch that has room for it. 1 packs in strict order.
+  int64_t window = 1024;
   // False: every document gets a micro-batch of its own (evaluation that must not depend on
   // packing).
   bool pack = true;
@@ -53,7 +55,7 @@ struct PackerState {
   uint64_t position = 0;  // micro-batches of this epoch that were handed out
   friend bool operator==(const PackerState&, const PackerState&) = default;
 
-  // "choir-packer 1 SEED EPOCH POSITION", and back. DATA_LOSS if it is not that.
+  // "choir-packer 2 SEED EPOCH POSITION", and back. DATA_LOSS if it is not that.
   [[nodiscard]] std::string Serialize() const;
   static absl::StatusOr<PackerState> Parse(std::string_view text);
 };
@@ -100,8 +102,10 @@ class Packer {
   absl::Status CutDocuments();
   // Those of one document that have something to predict, in order.
   void CutDocument(uint32_t index, const Document& document);
-  [[nodiscard]] std::vector<Piece> OrderPieces(uint64_t seed, uint64_t epoch) const;
+  [[nodiscard]] std::vector<Piece> OrderPieces(SeededRng& rng) const;
   [[nodiscard]] std::vector<Bin> PlanEpoch(uint64_t seed, uint64_t epoch) const;
+  [[nodiscard]] std::vector<Bin> InOrder(std::span<const Piece> pieces) const;
+  [[nodiscard]] std::vector<Bin> BestFit(std::span<const Piece> pieces) const;
   absl::Status AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const;
 
   std::shared_ptr<const DocumentStore> documents_;

@@ -91,10 +91,9 @@ TEST(PackerTest, PiecesWithNothingToPredictAreLeftOut) {
 // Every target of every document exactly once an epoch, whatever the packing.
 TEST(PackerTest, EveryTargetComesOnceAnEpoch) {
   for (const bool pack : {false, true}) {
-    for (const int64_t open_bins : {1, 4, 1000}) {
-      Packer packer =
-          MakePacker(MakeDocuments(200, 60),
-                     {.tokens_per_micro_batch = 32, .open_bins = open_bins, .pack = pack});
+    for (const int64_t window : {1, 4, 1000}) {
+      Packer packer = MakePacker(MakeDocuments(200, 60),
+                                 {.tokens_per_micro_batch = 32, .window = window, .pack = pack});
       for (uint64_t epoch = 0; epoch < 2; ++epoch) {
         std::map<int32_t, int> seen;
         uint64_t tokens = 0;
@@ -114,10 +113,38 @@ TEST(PackerTest, EveryTargetComesOnceAnEpoch) {
   }
 }
 
-TEST(PackerTest, FirstFitLeavesLittlePadding) {
-  Packer packer = MakePacker(MakeDocuments(500, 100), {.tokens_per_micro_batch = 128});
-  const double places = 128.0 * static_cast<double>(packer.MicroBatchesInEpoch());
-  EXPECT_GT(static_cast<double>(packer.TokensPerEpoch()) / places, 0.9);
+// Also where the documents make one window and a little more.
+TEST(PackerTest, BestFitLeavesLittlePadding) {
+  for (const size_t documents : {500, 1030, 3000}) {
+    Packer packer = MakePacker(MakeDocuments(documents, 100), {.tokens_per_micro_batch = 128});
+    const double places = 128.0 * static_cast<double>(packer.MicroBatchesInEpoch());
+    EXPECT_GT(static_cast<double>(packer.TokensPerEpoch()) / places, 0.98) << documents;
+  }
+}
+
+// Packing puts long documents first; the epoch must not.
+TEST(PackerTest, LongDocumentsComeAnyTime) {
+  Packer packer = MakePacker(MakeDocuments(1000, 100), {.tokens_per_micro_batch = 128});
+  const std::vector<MicroBatch> epoch = NextEpoch(packer);
+  const auto segments = [&](size_t begin, size_t end) {
+    int64_t sum = 0;
+    for (size_t i = begin; i < end; ++i) {
+      sum += *std::max_element(epoch[i].segment_ids.begin(), epoch[i].segment_ids.end()) + 1;
+    }
+    return sum;
+  };
+  const size_t half = epoch.size() / 2;
+  EXPECT_NEAR(static_cast<double>(segments(0, half)), static_cast<double>(segments(half, 2 * half)),
+              100);
+}
+
+TEST(PackerTest, InStrictOrderNothingMovesForward) {
+  Packer packer = MakePacker({MakeDocument(1, 7), MakeDocument(2, 7), MakeDocument(3, 3)},
+                             {.tokens_per_micro_batch = 8, .shuffle = false, .window = 1});
+  const std::vector<MicroBatch> epoch = NextEpoch(packer);
+  ASSERT_EQ(epoch.size(), 2u);
+  EXPECT_EQ(epoch[0].real_tokens, 6);
+  EXPECT_EQ(epoch[1].real_tokens, 8);
 }
 
 TEST(PackerTest, ShuffleDependsOnSeedAndEpochOnly) {
@@ -180,7 +207,7 @@ TEST(PackerTest, BadInputsAreInvalid) {
   EXPECT_EQ(code({{{1, 2}, {1, 0}}}, options), kInvalid);
   EXPECT_EQ(code({MakeDocument(1, 3)}, {.tokens_per_micro_batch = 0}), kInvalid);
   EXPECT_EQ(code({MakeDocument(1, 3)}, {.tokens_per_micro_batch = int64_t{1} << 40}), kInvalid);
-  EXPECT_EQ(code({MakeDocument(1, 3)}, {.tokens_per_micro_batch = 4, .open_bins = 0}), kInvalid);
+  EXPECT_EQ(code({MakeDocument(1, 3)}, {.tokens_per_micro_batch = 4, .window = 0}), kInvalid);
   EXPECT_EQ(code({MakeDocument(1, 6)}, {.tokens_per_micro_batch = 4, .split_long = false}),
             kInvalid);
   EXPECT_EQ(code({MakeDocument(1, 5)}, {.tokens_per_micro_batch = 4, .split_long = false}),
@@ -189,9 +216,9 @@ TEST(PackerTest, BadInputsAreInvalid) {
 
 TEST(PackerStateTest, OtherTextIsDataLoss) {
   for (const std::string text :
-       {"", "choir-packer 1", "choir-packer 1 2 3", "choir-packer 1 2 3 4 5",
-        "choir-packer 2 1 2 3", "choir-packer 1 -1 2 3",
-        "choir-packer 1 1 2 99999999999999999999999"}) {
+       {"", "choir-packer 2", "choir-packer 2 2 3", "choir-packer 2 2 3 4 5",
+        "choir-packer 1 1 2 3", "choir-packer 2 -1 2 3",
+        "choir-packer 2 1 2 99999999999999999999999"}) {
     EXPECT_EQ(PackerState::Parse(text).status().code(), absl::StatusCode::kDataLoss) << text;
   }
 }

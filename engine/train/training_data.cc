@@ -50,7 +50,7 @@ class TrainingDataBuilder {
     packer_options.tokens_per_micro_batch = options_.context_tokens;
     packer_options.shuffle = options_.shuffle;
     // In the given order, a later document must not slip into an earlier micro-batch.
-    if (!options_.shuffle) packer_options.open_bins = 1;
+    if (!options_.shuffle) packer_options.window = 1;
     CHOIR_ASSIGN_OR_RETURN(Packer packer,
                            Packer::Create(std::move(store_), packer_options, options_.seed));
     return TrainingData{std::move(packer), count, hash_.Finish()};
