@@ -317,6 +317,30 @@ absl::StatusOr<std::vector<uint8_t>> EncodeValues(const CodecParams& params,
   return packed;
 }
 
+namespace {
+
+// The mean divides by the weight: who makes it small makes the others' updates large.
+absl::Status CheckTotals(const CodecParams& params, const CohortSum& sum) {
+  const auto nodes = static_cast<double>(sum.num_contributors);
+  const double one = std::ldexp(1.0, kWeightFractionBits);
+  const double least =
+      nodes * static_cast<double>(std::llround(one / static_cast<double>(params.max_weight))) / one;
+  if (sum.total_weight < least || !(sum.total_weight > 0) || sum.total_weight > nodes) {
+    return Refusal(AbortReason::kSumOutOfBound,
+                   fmt::format("a total weight of {}; {} nodes weigh {} to {}", sum.total_weight,
+                               sum.num_contributors, least, nodes));
+  }
+  if (sum.num_clipped > sum.num_contributors || sum.token_count >= uint64_t{sum.num_contributors}
+                                                                       << kSlotBits) {
+    return Refusal(AbortReason::kSumOutOfBound,
+                   fmt::format("{} clipped of {} nodes, {} tokens", sum.num_clipped,
+                               sum.num_contributors, sum.token_count));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<CohortSum> DecodeSum(const CodecParams& params, std::span<const uint8_t> packed,
                                     uint32_t num_contributors) {
   if (packed.size() != PackedBytes(params) || num_contributors == 0) {
@@ -342,13 +366,11 @@ absl::StatusOr<CohortSum> DecodeSum(const CodecParams& params, std::span<const u
     }
   }
   ReadSlots(reader, params, sum);
-  const bool weight_fits = sum.total_weight > 0 && sum.total_weight <= num_contributors;
-  if (!reader.in_bound() || !weight_fits || sum.num_clipped > num_contributors ||
-      sum.token_count >= uint64_t{num_contributors} << kSlotBits) {
-    return Refusal(AbortReason::kSumOutOfBound,
-                   fmt::format("a word is beyond {} nodes' {} each, or a total is impossible",
-                               num_contributors, MaxWord(params)));
+  if (!reader.in_bound()) {
+    return Refusal(AbortReason::kSumOutOfBound, fmt::format("a word is beyond {} nodes' {} each",
+                                                            num_contributors, MaxWord(params)));
   }
+  CHOIR_RETURN_IF_ERROR(CheckTotals(params, sum));
   if (!IsPrivate(params)) {
     sum.unclipped_share = 1 - static_cast<double>(sum.num_clipped) / nodes;
   }

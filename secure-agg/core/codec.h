@@ -99,7 +99,8 @@ struct CohortSum {
 
 // `packed` is the unmasked sum of `num_contributors` vectors. DATA_LOSS with kSumInconsistent if
 // the check words do not count the contributors (masks did not cancel), kSumOutOfBound if a word is
-// beyond num_contributors * Q (and the noise's room), or a slot beyond what they can say.
+// beyond num_contributors * Q (and the noise's room), or a slot beyond what they can say: each node
+// weighs 1/W at least, so with W = 1 the total weight is their number.
 absl::StatusOr<CohortSum> DecodeSum(const CodecParams& params, std::span<const uint8_t> packed,
                                     uint32_t num_contributors);
 
