@@ -3,10 +3,13 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 #include "coordinator/service/run_actor.h"
 
@@ -16,6 +19,19 @@ namespace {
 std::string ReasonName(const absl::Status& status) {
   const auto reason = secagg::ReasonOf(status);
   return reason.has_value() ? std::string(secagg::AbortReasonName(*reason)) : "merge-failed";
+}
+
+// The same failure, with the names that it brought: for operators.
+absl::Status WithLiars(const absl::Status& status, const std::vector<NodeId>& liars) {
+  if (liars.empty()) return status;
+  std::string text(status.message());
+  for (size_t i = 0; i < liars.size(); ++i) {
+    text += (i == 0 ? "; lied about shares: " : ", ") + ShortId(liars[i]);
+  }
+  absl::Status named(status.code(), text);
+  status.ForEachPayload(
+      [&named](auto type, const absl::Cord& value) { named.SetPayload(type, value); });
+  return named;
 }
 
 }  // namespace
@@ -71,8 +87,12 @@ bool RunActor::Awaits(const UnmaskDone& done) const {
 
 absl::Status RunActor::OnUnmasked(const UnmaskDone& done) {
   Session& session = *sessions_.at(done.cohort);
+  for (const NodeId& node : done.liars) {
+    spdlog::warn("node_lied_about_shares run={} round={} cohort={} node={}", config_.run_id(),
+                 round_.round, done.cohort, HexEncode(AsBytes(node)));
+  }
   if (!done.result.ok()) {
-    session.FailUnmasking(done.result.status());
+    session.FailUnmasking(WithLiars(done.result.status(), done.liars));
     return Save(session);
   }
   const MergeInput::Cohort sum{session.id(), *done.result, session.folder() + "/sum"};
@@ -85,6 +105,10 @@ absl::Status RunActor::OnUnmasked(const UnmaskDone& done) {
   Note(batch,
        fmt::format("cohort_summed run={} round={} cohort={} contributors={}", config_.run_id(),
                    round_.round, done.cohort, done.result->contributors.size()));
+  for (const NodeId& node : done.liars) {
+    Note(batch, fmt::format("node_lied_about_shares run={} round={} cohort={} node={}",
+                            config_.run_id(), round_.round, done.cohort, ShortId(node)));
+  }
   CHOIR_RETURN_IF_ERROR(Do(CohortSummed{done.cohort, done.result->contributors}, std::move(batch)));
   sums_[done.cohort] = sum;
   CHOIR_FAILPOINT("coordinator-sum-committed");

@@ -10,9 +10,11 @@
 namespace choir::coordinator {
 namespace {
 
-absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work) {
+absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work, std::vector<secagg::NodeId>& liars) {
   const secagg::SessionConfig config = work.core.config();
-  CHOIR_RETURN_IF_ERROR(work.core.CloseStage(Threads(0)));
+  const absl::Status closed = work.core.CloseStage(Threads(0));
+  liars = work.core.liars();
+  CHOIR_RETURN_IF_ERROR(closed);
   CHOIR_ASSIGN_OR_RETURN(const secagg::SessionSum sum, std::move(work.core).TakeSum());
   CHOIR_RETURN_IF_ERROR(MakeDirectories(work.folder, 0700));
   CHOIR_RETURN_IF_ERROR(AtomicWriteFile(work.sum_path, AsChars(sum.packed), 0600));
@@ -32,9 +34,12 @@ absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work) {
 
 WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs, RandomSource& random) {
   if (auto* unmask = std::get_if<UnmaskWork>(&work)) {
-    UnmaskDone done{unmask->cohort, std::string(AsChars(unmask->core.config().session_id)),
-                    unmask->folder, absl::UnknownError("not begun")};
-    done.result = Unmask(std::move(*unmask));
+    UnmaskDone done{unmask->cohort,
+                    std::string(AsChars(unmask->core.config().session_id)),
+                    unmask->folder,
+                    absl::UnknownError("not begun"),
+                    {}};
+    done.result = Unmask(std::move(*unmask), done.liars);
     return done;
   }
   const auto& merge = std::get<MergeInput>(work);

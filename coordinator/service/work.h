@@ -27,6 +27,7 @@ struct UnmaskDone {
   std::string folder;
   // Unsigned and without an adapter: who contributed, h3 and the sum's hash.
   absl::StatusOr<secagg::RoundResult> result;
+  std::vector<secagg::NodeId> liars;  // whom opening the sum named, whether it succeeded or not
 };
 struct MergeDone {
   uint64_t round = 0;

@@ -160,6 +160,9 @@ class ServerSession {
   [[nodiscard]] ServerStage stage() const;
   [[nodiscard]] const SessionConfig& config() const;
   [[nodiscard]] std::optional<AbortReason> abort_reason() const;
+  // After kUnmasking, whether it succeeded or not: who dealt bad shares, or gave back other ones
+  // than it got, as far as that can be told (liars.h). Sorted.
+  [[nodiscard]] const std::vector<NodeId>& liars() const;
   // In kDone; once.
   absl::StatusOr<SessionSum> TakeSum() &&;
 

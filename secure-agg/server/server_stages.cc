@@ -323,6 +323,10 @@ NodeState ServerSession::StateOf(const NodeId& node) const {
   return from.shared.has_value() ? NodeState::kShared : NodeState::kAdvertised;
 }
 
+const std::vector<NodeId>& ServerSession::liars() const {
+  return state_->liars;
+}
+
 std::vector<NodeId> ServerSession::Members() const {
   std::vector<NodeId> ids;
   for (const auto& [id, node] : state_->nodes) ids.push_back(id);

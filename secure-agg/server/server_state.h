@@ -72,6 +72,7 @@ struct ServerSession::State {
   std::optional<MerkleTree> key_tree;
   std::optional<MerkleTree> input_tree;
   std::optional<SessionSum> sum;  // in kDone
+  std::vector<NodeId> liars;      // whom opening the sum named
   Digest h0{};
   Digest h1{};
   Digest h2{};
@@ -98,7 +99,8 @@ struct ServerSession::State {
   absl::Status ReadSum();
 };
 
-// Opens the secrets that U3's answers hold shares of, and takes the masks off `accumulator`.
+// Opens the secrets that U3's answers hold shares of, takes the masks off `accumulator`, and names
+// who lied about shares, also when it fails.
 // kBadShare if a secret cannot be opened whichever t shares are tried, kTooFewUnmaskShares if fewer
 // are there.
 absl::Status RemoveMasks(ServerSession::State& state, ParallelFor parallel);

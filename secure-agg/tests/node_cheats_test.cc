@@ -190,6 +190,67 @@ TEST_F(AnswerCheatTest, OneLyingShareIsGotRound) {
                 for (UnmaskShare& share : answer.shares) share.share[3] ^= 1;
               }).ok());
   EXPECT_TRUE(play_.Unmask());
+  EXPECT_EQ(play_.server.liars(), std::vector<NodeId>{id(0)});
+  ExpectExactSum();
+}
+
+// At odds with as many as may lie themselves: either of the two could be the liar.
+TEST_F(AnswerCheatTest, NobodyIsNamedOnTheWordOfTooFew) {
+  ASSERT_TRUE(Answer([](UnmaskShares& answer) {
+                for (size_t i : {2u, 3u}) answer.shares[i].share[3] ^= 1;
+              }).ok());
+  EXPECT_TRUE(play_.Unmask());
+  EXPECT_EQ(play_.server.liars(), std::vector<NodeId>{});
+  ExpectExactSum();
+}
+
+// One more than the two of seven that may lie, also by keeping shares back.
+TEST_F(AnswerCheatTest, HolderOfWrongAndMissingSharesIsNamed) {
+  ASSERT_TRUE(Answer([](UnmaskShares& answer) {
+                for (size_t i : {2u, 3u}) answer.shares[i].share[3] ^= 1;
+                answer.shares.erase(answer.shares.begin() + 6);
+              }).ok());
+  EXPECT_TRUE(play_.Unmask());
+  EXPECT_EQ(play_.server.liars(), std::vector<NodeId>{id(0)});
+  ExpectExactSum();
+}
+
+// Node 6 seals garbage for `count` of the others.
+class DealerCheatTest : public NodeCheatTest {
+ protected:
+  void Deal(size_t count) {
+    ASSERT_TRUE(play_.Advertise());
+    for (size_t i = 0; i < 7; ++i) {
+      ShareKeys shares =
+          DecodeShareKeys(
+              Sent(play_.clients[i]->HandleKeyList(play_.server.MessageFor(id(i)).value())))
+              .value();
+      if (i == 6) {
+        for (size_t k = 0; k < count; ++k) shares.shares[k].sealed.fill(0x5a);
+        const Digest h0 = HashConfig(cohort_.config);
+        const Digest h1 =
+            HashKeyList(h0, DecodeKeyList(play_.server.MessageFor(id(i)).value()).value());
+        shares.signature = cohort_.nodes[i].signer->Sign(ShareSigningBytes(h0, h1, shares)).value();
+      }
+      ASSERT_TRUE(play_.server.AddShareKeys(id(i), Encode(shares)).ok());
+    }
+    ASSERT_TRUE(play_.server.CloseStage().ok());
+  }
+};
+
+TEST_F(DealerCheatTest, SessionEndsWithoutItsSharesAndItIsNamed) {
+  Deal(6);
+  ASSERT_TRUE(play_.Mask() && play_.Vouch());
+  EXPECT_FALSE(play_.Unmask());
+  EXPECT_EQ(play_.server.abort_reason(), AbortReason::kTooFewUnmaskShares);
+  EXPECT_EQ(play_.server.liars(), std::vector<NodeId>{id(6)});
+}
+
+TEST_F(DealerCheatTest, SumIsExactWhileEnoughSharesAreGood) {
+  Deal(2);
+  ASSERT_TRUE(play_.Mask() && play_.Vouch() && play_.Unmask());
+  // Two of seven may lie: it may have been they.
+  EXPECT_EQ(play_.server.liars(), std::vector<NodeId>{});
   ExpectExactSum();
 }
 
