@@ -290,7 +290,8 @@ absl::StatusOr<v1::UploadAck> Coordinator::TakeChunk(const NodeId& node,
     upload = session->FindUpload(node);
   }
   if (upload == nullptr) {
-    return absl::FailedPreconditionError("send the header of the masked input first");
+    return secagg::Refusal(secagg::AbortReason::kUnexpectedMessage,
+                           "send the header of the masked input first");
   }
   // Without the lock: many nodes' chunks reach the disk at once.
   CHOIR_RETURN_IF_ERROR(upload->Append(chunk, clock_.Now()));
