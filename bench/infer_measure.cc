@@ -22,12 +22,20 @@ struct Program {
   std::vector<float> logits;
 };
 
+int64_t Batches(const InferSetup& setup) {
+  return (setup.prompt_tokens + setup.prompt_batch - 1) / setup.prompt_batch;
+}
+
+// Of the prompt in whole batches, and of the new tokens.
+int64_t CacheRows(const InferSetup& setup) {
+  return Batches(setup) * setup.prompt_batch + setup.new_tokens;
+}
+
 absl::StatusOr<Program> Compile(const InferSetup& setup, const engine::KvCache& cache,
                                 int64_t tokens) {
   Program program;
-  const int64_t rows = setup.prompt_tokens + setup.new_tokens;
-  CHOIR_ASSIGN_OR_RETURN(program.graph,
-                         engine::BuildCachedGraph(setup.model, nullptr, tokens, rows));
+  CHOIR_ASSIGN_OR_RETURN(program.graph, engine::BuildCachedGraph(setup.model, nullptr, tokens,
+                                                                 CacheRows(setup), setup.kv_cache));
   engine::Bindings bindings;
   setup.weights.Bind(program.graph.graph, bindings);
   cache.Bind(program.graph.graph, bindings);
@@ -60,10 +68,11 @@ absl::Status Run(Program& program, int64_t start) {
                                engine::MutableBytesOf(std::span<float>(program.logits)));
 }
 
-// Runs the program once unmeasured, then `runs` times; `start` gives a run's place in the cache.
+// Once unmeasured, then `runs` times: a run is `steps` runs of the program, `start` gives the place
+// of each in the cache.
 template <typename Start>
 absl::StatusOr<InferMeasurement> Time(const InferSetup& setup, Program& program, int64_t runs,
-                                      Start start) {
+                                      int64_t steps, Start start) {
   InferMeasurement result;
   Profiler profiler(program.graph.graph);
   CHOIR_RETURN_IF_ERROR(Run(program, start(0)));
@@ -74,15 +83,21 @@ absl::StatusOr<InferMeasurement> Time(const InferSetup& setup, Program& program,
       program.ids[0] = static_cast<int32_t>(best - program.logits.begin());
     }
     const absl::Time begin = setup.clock.Now();
-    CHOIR_RETURN_IF_ERROR(Run(program, start(run)));
+    for (int64_t step = 0; step < steps; ++step) {
+      CHOIR_RETURN_IF_ERROR(Run(program, start(run * steps + step)));
+      profiler.Add(*program.executable);
+    }
     const double seconds = absl::ToDoubleSeconds(setup.clock.Now() - begin);
     total += seconds;
     result.fastest_s = run == 0 ? seconds : std::min(result.fastest_s, seconds);
-    profiler.Add(*program.executable);
   }
-  result.tokens = static_cast<int64_t>(program.ids.size());
+  result.batch = static_cast<int64_t>(program.ids.size());
+  result.tokens = result.batch * steps;
   result.mean_s = total / static_cast<double>(runs);
   result.work = WorkOf(program.graph.graph);
+  result.work.flops *= static_cast<double>(steps);
+  result.work.bytes *= static_cast<double>(steps);
+  result.work.weight_bytes *= static_cast<double>(steps);
   result.peak_resident_bytes = PeakResidentBytes();
   result.ops = profiler.ByOp();
   result.chrome_trace = profiler.ChromeTrace();
@@ -90,22 +105,27 @@ absl::StatusOr<InferMeasurement> Time(const InferSetup& setup, Program& program,
 }
 
 absl::StatusOr<engine::KvCache> CacheFor(const InferSetup& setup) {
-  return engine::KvCache::Create(setup.backend, setup.model.spec(),
-                                 setup.prompt_tokens + setup.new_tokens);
+  return engine::KvCache::Create(setup.backend, setup.model.spec(), CacheRows(setup),
+                                 setup.kv_cache);
 }
 
 }  // namespace
 
 absl::StatusOr<InferMeasurement> MeasurePrompt(const InferSetup& setup) {
   CHOIR_ASSIGN_OR_RETURN(const engine::KvCache cache, CacheFor(setup));
-  CHOIR_ASSIGN_OR_RETURN(Program prompt, Compile(setup, cache, setup.prompt_tokens));
-  return Time(setup, prompt, kPromptRuns, [](int64_t /*run*/) { return 0; });
+  CHOIR_ASSIGN_OR_RETURN(Program prompt, Compile(setup, cache, setup.prompt_batch));
+  const int64_t batches = Batches(setup);
+  CHOIR_ASSIGN_OR_RETURN(InferMeasurement result,
+                         Time(setup, prompt, kPromptRuns, batches,
+                              [&](int64_t step) { return step % batches * setup.prompt_batch; }));
+  result.tokens = setup.prompt_tokens;
+  return result;
 }
 
 absl::StatusOr<InferMeasurement> MeasureGeneration(const InferSetup& setup) {
   CHOIR_ASSIGN_OR_RETURN(const engine::KvCache cache, CacheFor(setup));
   CHOIR_ASSIGN_OR_RETURN(Program decode, Compile(setup, cache, 1));
-  return Time(setup, decode, setup.new_tokens,
+  return Time(setup, decode, setup.new_tokens, 1,
               [&setup](int64_t run) { return setup.prompt_tokens + run; });
 }
 

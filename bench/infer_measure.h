@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "bench/op_work.h"
 #include "engine/backend/backend.h"
+#include "engine/infer/cached_model.h"
 #include "engine/model/device_model.h"
 #include "engine/model/model.h"
 
@@ -21,17 +22,20 @@ struct InferSetup {
   engine::Backend& backend;
   const engine::DeviceModel& weights;
   engine::Compute compute = engine::Compute::kAuto;
-  int64_t prompt_tokens = 0;  // one run of the prompt's program
+  int64_t prompt_tokens = 0;
+  int64_t prompt_batch = 0;  // of them at once
   int64_t new_tokens = 0;
+  engine::KvCacheType kv_cache = engine::CachedModelOptions{}.kv_cache;
   const Clock& clock;
 };
 
-// One of the two programs of a generator: the prompt's, or the one for a token at a time.
+// What was measured of a generator: runs of its whole prompt, or of one new token each.
 struct InferMeasurement {
   int64_t tokens = 0;    // of a run
   double fastest_s = 0;  // of a run
   double mean_s = 0;     // of a run
   Work work;             // of a run
+  int64_t batch = 0;     // tokens at once; the profile is of one batch
   uint64_t peak_resident_bytes = 0;
   std::vector<OpProfile> ops;
   std::string chrome_trace;
@@ -40,10 +44,13 @@ struct InferMeasurement {
   [[nodiscard]] double MeanTokensPerSecond() const { return static_cast<double>(tokens) / mean_s; }
   [[nodiscard]] double Gflops() const { return work.flops / fastest_s * 1e-9; }
   // Of weights, which is what generation waits for.
+  [[nodiscard]] double WeightBytesPerToken() const {
+    return work.weight_bytes / static_cast<double>(tokens);
+  }
   [[nodiscard]] double GigabytesPerSecond() const { return work.weight_bytes / fastest_s * 1e-9; }
 };
 
-// Fills a cache with `prompt_tokens`, several times.
+// Fills a cache with `prompt_tokens`, several times; they are counted, not what fills up a batch.
 absl::StatusOr<InferMeasurement> MeasurePrompt(const InferSetup& setup);
 // Then `new_tokens` one after another, greedily.
 absl::StatusOr<InferMeasurement> MeasureGeneration(const InferSetup& setup);

@@ -85,7 +85,7 @@ absl::StatusOr<double> MeasureReadBandwidth(int threads, int64_t bytes_per_threa
   std::fill_n(floats, count * threads, 1.0F);  // pages that were never written are all one page
   std::vector<float> sums(static_cast<size_t>(threads));
   double best = 0;
-  constexpr int kRuns = 6;
+  constexpr int kRuns = 16;
   for (int run = 0; run < kRuns; ++run) {
     const double start = Now();
     // A stretch at a time, so that a thread that is held up does less of it.

@@ -75,18 +75,20 @@ std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) 
 }
 
 std::string DescribePrompt(const bench::InferMeasurement& m, const BenchHead& head) {
-  std::string text =
-      fmt::format("prompt     {} tokens/s; {:.0f} GFLOP/s{}\n", HumaneRate(m.TokensPerSecond()),
-                  m.Gflops(), ShareOf(m.Gflops(), head.gemm_peak_gflops, "the best"));
+  std::string text = fmt::format(
+      "prompt     {} tokens/s (mean {}), {} at once; {:.0f} GFLOP/s{}\n",
+      HumaneRate(m.TokensPerSecond()), HumaneRate(m.MeanTokensPerSecond()), HumaneCount(m.batch),
+      m.Gflops(), ShareOf(m.Gflops(), head.gemm_peak_gflops, "the best"));
   if (head.profile) text += DescribeOps(m.ops);
   return text;
 }
 
 std::string DescribeGeneration(const bench::InferMeasurement& m, const BenchHead& head) {
-  std::string text = fmt::format("generation {} tokens/s (mean {}); {:.1f} GB/s of weights{}\n",
-                                 HumaneRate(m.TokensPerSecond()),
-                                 HumaneRate(m.MeanTokensPerSecond()), m.GigabytesPerSecond(),
-                                 ShareOf(m.GigabytesPerSecond(), head.read_gb_per_s, "the best"));
+  std::string text = fmt::format(
+      "generation {} tokens/s (mean {}); {} of weights a token, {:.1f} GB/s{}\n",
+      HumaneRate(m.TokensPerSecond()), HumaneRate(m.MeanTokensPerSecond()),
+      HumaneBytes(static_cast<uint64_t>(m.WeightBytesPerToken())), m.GigabytesPerSecond(),
+      ShareOf(m.GigabytesPerSecond(), head.read_gb_per_s, "the best"));
   if (head.profile) text += DescribeOps(m.ops);
   return text;
 }
@@ -139,6 +141,8 @@ nlohmann::json InferToJson(const bench::InferMeasurement& m, const BenchHead& he
   nlohmann::json json = {{"tokens_per_second", m.TokensPerSecond()},
                          {"mean_tokens_per_second", m.MeanTokensPerSecond()},
                          {"gflops", m.Gflops()},
+                         {"batch_tokens", m.batch},
+                         {"weight_bytes_per_token", m.WeightBytesPerToken()},
                          {"weight_gb_per_s", m.GigabytesPerSecond()},
                          {"peak_resident_bytes", m.peak_resident_bytes}};
   AddShare(json, "share_of_peak", m.Gflops(), head.gemm_peak_gflops);

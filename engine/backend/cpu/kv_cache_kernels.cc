@@ -56,12 +56,39 @@ absl::StatusOr<CpuProgram> PrepareKvAppend(const CpuCall& call, CpuCompiler& /*c
   };
 }
 
-// Tiles of one head's keys or values as f32: in place, or converted.
+// Rows of one head's keys or values, `stride` elements apart: f32, or else halves.
+struct CacheTile {
+  const float* f32 = nullptr;
+  const uint16_t* halves = nullptr;
+  int64_t stride = 0;
+
+  void Dot(const float* x, int64_t rows, int64_t cols, float* out) const {
+    if (halves != nullptr) {
+      DotRows(x, halves, stride, rows, cols, out);
+    } else {
+      DotRows(x, f32, stride, rows, cols, out);
+    }
+  }
+  void AddWeighted(const float* weights, int64_t rows, int64_t cols, float* out) const {
+    if (halves != nullptr) {
+      AddWeightedRows(weights, halves, stride, rows, cols, out);
+    } else {
+      AddWeightedRows(weights, f32, stride, rows, cols, out);
+    }
+  }
+};
+
+// Tiles of one head's keys or values: in place, or converted to f32.
 class CacheTiles {
  public:
-  CacheTiles(const CpuInput& cache, int64_t head_size, CpuCompiler& compiler)
+  // `halves`: may a cache of F16 stay as it is?
+  CacheTiles(const CpuInput& cache, int64_t head_size, bool halves, CpuCompiler& compiler)
       : cache_(cache), head_size_(head_size), stride_(cache.cols()) {
     if (IsF32(cache.desc)) return;
+    if (halves && cache.desc.format == &kF16Format) {
+      halves_ = true;
+      return;
+    }
     dequantize_ = RowDequantizerOf(*cache.desc.format);
     // A head may begin and end within a block.
     const auto block = static_cast<int64_t>(cache.desc.format->block_elements);
@@ -70,10 +97,17 @@ class CacheTiles {
   }
   [[nodiscard]] int64_t stride() const { return stride_; }
   // Rows [row, row + rows) of the head's columns, stride() apart.
-  const float* Load(int64_t row, int64_t rows, int64_t head, CpuRun& run, int worker) const {
+  CacheTile Load(int64_t row, int64_t rows, int64_t head, CpuRun& run, int worker) const {
     const int64_t first = head * head_size_;
+    const int64_t at = row * stride_ + first;
+    CacheTile tile{.stride = stride_};
+    if (halves_) {
+      tile.halves = reinterpret_cast<const uint16_t*>(cache_.data) + at;
+      return tile;
+    }
     if (dequantize_ == nullptr) {
-      return reinterpret_cast<const float*>(cache_.data) + row * stride_ + first;
+      tile.f32 = cache_.f32() + at;
+      return tile;
     }
     const WeightFormat& format = *cache_.desc.format;
     const auto block = static_cast<int64_t>(format.block_elements);
@@ -87,7 +121,18 @@ class CacheTiles {
       dequantize_({from, static_cast<size_t>(num_blocks * block_bytes)},
                   {buffer + i * stride_, static_cast<size_t>(num_blocks * block)});
     }
-    return buffer + first % block;
+    tile.f32 = buffer + first % block;
+    return tile;
+  }
+  // Has the rows fetched meanwhile: they lie far apart, where no processor looks ahead by itself.
+  void Prefetch(int64_t row, int64_t rows, int64_t head) const {
+    const int64_t row_bytes = RowBytes(cache_.desc);
+    const int64_t bytes = row_bytes * head_size_ / cache_.cols();
+    const uint8_t* from = cache_.data + row * row_bytes + head * bytes;
+    constexpr int64_t kLineBytes = 64;
+    for (int64_t i = 0; i < rows; ++i, from += row_bytes) {
+      for (int64_t at = 0; at < bytes; at += kLineBytes) __builtin_prefetch(from + at);
+    }
   }
 
  private:
@@ -95,6 +140,7 @@ class CacheTiles {
   int64_t head_size_;
   int64_t stride_;
   RowDequantizer dequantize_ = nullptr;  // null: in place
+  bool halves_ = false;
   WorkerScratch buffer_;
 };
 
@@ -110,17 +156,17 @@ class CachedAttention {
   void RunTask(int64_t query_tile, int64_t kv_head, const Visibility& sees, int worker,
                CpuRun& run) const;
   // The queries of one head against one tile of keys and values.
-  void AddTile(const ScoreTile& tile, const float* q, const float* k, const float* v,
+  void AddTile(const ScoreTile& tile, const float* q, const CacheTile& k, const CacheTile& v,
                const Visibility& sees, const RunningSoftmax& state, int worker) const;
   void WriteRows(int64_t query0, int64_t rows, int64_t head, const RunningSoftmax& state) const;
 
   AttentionShape shape_;
   const float* q_;
+  bool dots_;
   CacheTiles k_;
   CacheTiles v_;
   const int32_t* start_;
   float* out_;
-  bool dots_;
   TileGemms scores_;  // (queries, keys) = q k^T
   TileGemms values_;  // (queries, head_size) += p v
   WorkerScratch tile_, out_tiles_, max_, sum_;
@@ -129,11 +175,11 @@ class CachedAttention {
 CachedAttention::CachedAttention(const CpuCall& call, CpuCompiler& compiler)
     : shape_(call.attrs, call.inputs[0].desc.shape, call.inputs[1].desc.shape),
       q_(call.inputs[0].f32()),
-      k_(call.inputs[1], shape_.head_size, compiler),
-      v_(call.inputs[2], shape_.head_size, compiler),
+      dots_(shape_.queries <= kMaxDotQueries),
+      k_(call.inputs[1], shape_.head_size, dots_, compiler),
+      v_(call.inputs[2], shape_.head_size, dots_, compiler),
       start_(call.inputs[3].i32()),
-      out_(call.outputs[0].f32()),
-      dots_(shape_.queries <= kMaxDotQueries) {
+      out_(call.outputs[0].f32()) {
   const int64_t rows = std::min(shape_.queries, kAttentionTile);
   tile_ = compiler.ReservePerWorker(rows * kAttentionTile * 4);
   out_tiles_ = compiler.ReservePerWorker(shape_.group() * rows * shape_.head_size * 4);
@@ -203,8 +249,12 @@ void CachedAttention::RunTask(int64_t query_tile, int64_t kv_head, const Visibil
                          .query0 = query0,
                          .key0 = key0,
                          .masked = kind == Visibility::Tile::kPartial};
-    const float* const k = k_.Load(key0, cols, kv_head, run, worker);
-    const float* const v = v_.Load(key0, cols, kv_head, run, worker);
+    if (dots_) {
+      k_.Prefetch(key0, cols, kv_head);
+      v_.Prefetch(key0, cols, kv_head);
+    }
+    const CacheTile k = k_.Load(key0, cols, kv_head, run, worker);
+    const CacheTile v = v_.Load(key0, cols, kv_head, run, worker);
     for (int64_t g = 0; g < shape_.group(); ++g) {
       const float* const q = q_ + query0 * shape_.q_stride() + (head0 + g) * shape_.head_size;
       AddTile(tile, q, k, v, sees, state(g), worker);
@@ -213,23 +263,22 @@ void CachedAttention::RunTask(int64_t query_tile, int64_t kv_head, const Visibil
   for (int64_t g = 0; g < shape_.group(); ++g) WriteRows(query0, rows, head0 + g, state(g));
 }
 
-void CachedAttention::AddTile(const ScoreTile& tile, const float* q, const float* k, const float* v,
-                              const Visibility& sees, const RunningSoftmax& state,
-                              int worker) const {
+void CachedAttention::AddTile(const ScoreTile& tile, const float* q, const CacheTile& k,
+                              const CacheTile& v, const Visibility& sees,
+                              const RunningSoftmax& state, int worker) const {
   if (!dots_) {
-    scores_.For(tile.rows, tile.cols).Run(worker, q, k, tile.scores);
+    scores_.For(tile.rows, tile.cols).Run(worker, q, k.f32, tile.scores);
     UpdateSoftmaxTile(tile, shape_, sees, state);
-    values_.For(tile.rows, tile.cols).Run(worker, tile.scores, v, state.out);
+    values_.For(tile.rows, tile.cols).Run(worker, tile.scores, v.f32, state.out);
     return;
   }
   for (int64_t i = 0; i < tile.rows; ++i) {
-    DotRows(q + i * shape_.q_stride(), k, k_.stride(), tile.cols, shape_.head_size,
-            tile.scores + i * tile.stride);
+    k.Dot(q + i * shape_.q_stride(), tile.cols, shape_.head_size, tile.scores + i * tile.stride);
   }
   UpdateSoftmaxTile(tile, shape_, sees, state);
   for (int64_t i = 0; i < tile.rows; ++i) {
-    AddWeightedRows(tile.scores + i * tile.stride, v, v_.stride(), tile.cols, shape_.head_size,
-                    state.out + i * shape_.head_size);
+    v.AddWeighted(tile.scores + i * tile.stride, tile.cols, shape_.head_size,
+                  state.out + i * shape_.head_size);
   }
 }
 

@@ -8,27 +8,13 @@
 #include "engine/backend/cpu/blocking.h"
 #include "engine/backend/cpu/dropout.h"
 #include "engine/backend/cpu/kernel_table.h"
+#include "engine/backend/cpu/linear_dots.h"
+#include "engine/backend/cpu/lora_factors.h"
 #include "engine/backend/cpu/vector_math.h"
 #include "engine/backend/cpu/weight_chunks.h"
 
 namespace choir::engine {
 namespace {
-
-// Up to this many tokens a row of W is read once and multiplied as vectors: reading it is what
-// takes the time, and a oneDNN call costs more than the arithmetic.
-constexpr int64_t kMaxDotTokens = 4;
-
-struct LoraFactors {
-  CpuInput a;  // (R, C)
-  CpuInput b;  // (N, R)
-  float scale = 0;
-};
-
-std::optional<LoraFactors> FactorsOf(const CpuCall& call) {
-  if (call.attrs.IntOr("lora", 0) == 0) return std::nullopt;
-  return LoraFactors{call.inputs[2], call.inputs[3],
-                     static_cast<float>(call.attrs.Float("lora_scale"))};
-}
 
 // A (rows, cols) f32 operand, as f32 in place or as a bf16 copy made at each run.
 class Operand {
@@ -56,49 +42,6 @@ class Operand {
   SharedScratch copy_;
 };
 
-// Of the dropout's key, after the factors.
-constexpr size_t kKeyInput = 4;
-
-// One or a few tokens: y as dot products with rows of W.
-absl::StatusOr<CpuProgram> PrepareDotLinear(const CpuCall& call, CpuCompiler& compiler) {
-  const CpuInput x = call.inputs[0];
-  const WeightRows weight(call.inputs[1]);
-  const std::optional<LoraFactors> lora = FactorsOf(call);
-  const BypassInput bypass_x(x, CallDropout::Of(call, kKeyInput), compiler);
-  const CpuOutput y = call.outputs[0];
-  float* const u = lora ? call.outputs[1].f32() : nullptr;
-  const WorkerScratch row_buffer = compiler.ReservePerWorker(x.cols() * 4);
-  return [=](CpuRun& run) {
-    const int64_t tokens = x.rows();
-    const auto cols = static_cast<size_t>(x.cols());
-    const int64_t rank = lora ? lora->a.rows() : 0;
-    const float* const dropped_x = bypass_x.Prepare(run);
-    run.ParallelRanges(rank, 4, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) {
-        for (int64_t t = 0; t < tokens; ++t) {
-          u[t * rank + r] =
-              DotProduct(dropped_x + t * x.cols(), lora->a.f32() + r * x.cols(), cols);
-        }
-      }
-    });
-    run.ParallelRanges(y.cols(), 32, [&](int64_t begin, int64_t end, int worker) {
-      auto* const buffer = run.Get<float>(row_buffer, worker);
-      for (int64_t n = begin; n < end; ++n) {
-        const float* const row = weight.Row(n, buffer);
-        for (int64_t t = 0; t < tokens; ++t) {
-          float sum = DotProduct(x.f32() + t * x.cols(), row, cols);
-          if (lora) {
-            sum += lora->scale *
-                   DotProduct(u + t * rank, lora->b.f32() + n * rank, static_cast<size_t>(rank));
-          }
-          y.f32()[t * y.cols() + n] = sum;
-        }
-      }
-    });
-    return absl::OkStatus();
-  };
-}
-
 // Products of one chunk of W: the full ones and the last. [is last]
 using ChunkGemms = BlockedGemm[2];
 
@@ -117,7 +60,7 @@ absl::StatusOr<CpuProgram> PrepareGemmLinear(const CpuCall& call, CpuCompiler& c
   const CpuOutput y = call.outputs[0];
   const int64_t tokens = x.rows();
   const Operand x_operand(x, type, compiler);
-  const BypassInput bypass_x(x, CallDropout::Of(call, kKeyInput), compiler);
+  const BypassInput bypass_x(x, CallDropout::Of(call, kDropoutKeyInput), compiler);
   const WeightChunks weight(call.inputs[1], type, 0, compiler);
   GemmLibrary& gemms = compiler.gemms();
 
@@ -126,7 +69,7 @@ absl::StatusOr<CpuProgram> PrepareGemmLinear(const CpuCall& call, CpuCompiler& c
     std::optional<LoraForward> lora;
   };
   auto plan = std::make_shared<Plan>();  // shared: CpuProgram must be copyable
-  std::optional<LoraFactors> factors = FactorsOf(call);
+  std::optional<LoraFactors> factors = LoraFactors::Of(call);
   if (factors) {
     const int64_t rank = factors->a.rows();
     LoraForward& lora = plan->lora.emplace();
@@ -194,7 +137,7 @@ absl::StatusOr<CpuProgram> PrepareGemmLinear(const CpuCall& call, CpuCompiler& c
 }
 
 absl::StatusOr<CpuProgram> PrepareLinear(const CpuCall& call, CpuCompiler& compiler) {
-  if (call.inputs[0].rows() <= kMaxDotTokens) return PrepareDotLinear(call, compiler);
+  if (WantsDots(call)) return PrepareDotLinear(call, compiler);
   return PrepareGemmLinear(call, compiler);
 }
 
@@ -275,8 +218,8 @@ absl::StatusOr<CpuProgram> PrepareLinearBackward(const CpuCall& call, CpuCompile
   const bool accumulate = call.attrs.IntOr("accumulate", 0) != 0;
   const float* const acc = accumulate ? call.inputs.back().f32() : nullptr;
   auto plan = std::make_shared<BackwardPlan>();  // shared: CpuProgram must be copyable
-  plan->lora = FactorsOf(call);
-  plan->dropout = CallDropout::Of(call, kKeyInput);
+  plan->lora = LoraFactors::Of(call);
+  plan->dropout = CallDropout::Of(call, kDropoutKeyInput);
   const Operand dy_operand(dy, compiler.weight_products(), compiler);
   const WeightChunks weight(call.inputs[1], compiler.weight_products(), 0, compiler);
   CHOIR_RETURN_IF_ERROR(MakeChunkProducts(dy, dx, weight, accumulate, compiler, *plan));

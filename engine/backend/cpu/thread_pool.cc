@@ -1,5 +1,7 @@
 #include "engine/backend/cpu/thread_pool.h"
 
+#include <chrono>
+
 #include "base/check.h"
 
 // Declared here because clang's <omp.h> belongs to another runtime.
@@ -9,8 +11,11 @@ namespace choir::engine {
 namespace {
 
 // Waits a little in a loop before sleeping: the gap between two ops is a few microseconds, and
-// waking a sleeping thread costs about fifty.
+// waking a sleeping thread costs about fifty; in a virtual machine, whose idle processor goes to
+// others, up to a millisecond. A generator's worker that slept between ops was away half the time.
+// So after some turns of the loop it goes on, but leaves the processor to whoever wants it.
 constexpr int kSpins = 4000;
+constexpr std::chrono::milliseconds kLinger{2};
 
 template <typename Done>
 bool SpinUntil(Done done) {
@@ -20,6 +25,11 @@ bool SpinUntil(Done done) {
     __builtin_ia32_pause();
 #endif
   }
+  const auto end = std::chrono::steady_clock::now() + kLinger;
+  do {
+    if (done()) return true;
+    std::this_thread::yield();
+  } while (std::chrono::steady_clock::now() < end);
   return done();
 }
 
