@@ -23,6 +23,9 @@ TEST(CoordinatorConfigTest, ShippedExampleParses) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->server.data, "/var/lib/choir");
   EXPECT_EQ(config->server.enrol_listen, "0.0.0.0:7434");
+  // What it shows are the defaults.
+  EXPECT_EQ(config->server.keep_versions, ServerOptions().keep_versions);
+  EXPECT_EQ(config->server.unused_blob_hours, ServerOptions().unused_blob_hours);
 }
 
 TEST(CoordinatorConfigTest, EmptyKeepsTheDefaults) {
@@ -33,6 +36,12 @@ TEST(CoordinatorConfigTest, ErrorsNameTheLine) {
   EXPECT_THAT(Refused("data = \"x\"\nlisten = "), HasSubstr("c.toml:2"));
   EXPECT_THAT(Refused("\nlissten = \"x\""), HasSubstr("c.toml:2: there is no setting \"lissten\""));
   EXPECT_THAT(Refused("data = 7"), HasSubstr("must be a text"));
+  for (const char* text : {"unused_blob_hours = 0", "unused_blob_hours = 87601",
+                           "unused_blob_hours = \"7\"", "unused_blob_hours = 1.5"}) {
+    EXPECT_THAT(Refused(text),
+                HasSubstr("unused_blob_hours must be a whole number from 1 to 87600"));
+  }
+  EXPECT_THAT(Refused("keep_versions = -1"), HasSubstr("from 0 to 1000000"));
 }
 
 }  // namespace

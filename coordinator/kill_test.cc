@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "base/file.h"
 #include "choir/v1/enrolment.grpc.pb.h"
 #include "choir/v1/operator.grpc.pb.h"
+#include "coordinator/service/coordinator.h"
 #include "coordinator/service/run_plan.h"
 #include "coordinator/service/test_federation.h"
 #include "coordinator/service/test_node.h"
@@ -225,6 +227,61 @@ TEST_P(KillTest, RunFinishesWithTheRightSum) {
   EXPECT_EQ(program.deaths(), 1) << "the point was not hit";
   CheckChain(operators, status);
 }
+
+// Killed between the steps of a sweep: what is named stays, what is not goes in the end.
+class SweepKillTest : public KillTest {};
+
+TEST_P(SweepKillTest, NothingThatIsNamedGoesAndTheRestDoes) {
+  PutBlobs();
+  std::vector<std::string> unused;
+  Batch notes;
+  notes.pieces = {{"unused-blobs", false, {}}};
+  {
+    auto blobs = OpenDirectoryBlobStore(federation_.folder().Blobs(), 1 << 20).value();
+    for (int i = 0; i < 5; ++i) {
+      unused.push_back(fmt::format("nobody's {}", i));
+      const Digest digest = Sha256Of(unused.back());
+      ASSERT_TRUE(blobs->PutWhole(digest, AsBytes(unused.back())).ok());
+      notes.pieces[0].pieces.push_back({std::string(AsText(digest)), "10 1 1600000000"});
+    }
+    // A sweep of long ago found the run's model unused, too.
+    notes.pieces[0].pieces.push_back({config_.base_model_digest(), "12 1 1600000000"});
+    auto store = StoreKinds()[0].open(federation_.folder().Database()).value();
+    ASSERT_TRUE(store->Commit(notes).ok());
+    // The run is there before the program starts: it names its blobs.
+    const auto loaded = LoadFederation(federation_.folder(), absl::Now()).value();
+    const SystemClock clock;
+    auto coordinator =
+        Coordinator::Open(loaded, federation_.folder(), *store, *blobs, clock, random_).value();
+    ASSERT_TRUE(coordinator->StartRun(config_).ok());
+  }
+  Program program(federation_.folder().path, GetParam());
+  auto blobs = OpenDirectoryBlobStore(federation_.folder().Blobs(), 1 << 20).value();
+  const auto there = [&] {
+    return std::ranges::count_if(
+        unused, [&](const std::string& text) { return blobs->Stat(Sha256Of(text))->complete; });
+  };
+  for (const absl::Time limit = absl::Now() + kPatience;
+       (there() > 0 || program.deaths() == 0) && absl::Now() < limit;) {
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  EXPECT_EQ(there(), 0);
+  EXPECT_EQ(program.deaths(), 1) << "the point was not hit";
+  for (const std::string& digest :
+       {config_.base_model_digest(), config_.initial_adapter_digest()}) {
+    EXPECT_TRUE(blobs->Stat(DigestFrom(digest, "digest").value())->complete);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Points, SweepKillTest,
+                         testing::Values("coordinator-unused-blobs-noted",
+                                         "coordinator-blob-removed", "coordinator-blob-removed:3"),
+                         [](const auto& entry) {
+                           std::string name = entry.param;
+                           std::ranges::replace_if(
+                               name, [](char c) { return c == '-' || c == ':'; }, '_');
+                           return name;
+                         });
 
 INSTANTIATE_TEST_SUITE_P(Points, KillTest, testing::ValuesIn(kPoints), [](const auto& entry) {
   std::string name = entry.param;

@@ -1,6 +1,7 @@
 #ifndef CHOIR_COORDINATOR_SERVER_OPTIONS_H_
 #define CHOIR_COORDINATOR_SERVER_OPTIONS_H_
 
+#include <cstdint>
 #include <string>
 
 namespace choir::coordinator {
@@ -13,6 +14,10 @@ struct ServerOptions {
   // What invites tell nodes, "host:port" or "host"; empty: as listened on (0.0.0.0: 127.0.0.1).
   std::string public_address;
   std::string enrol_public_address;
+  // Adapters of a run that are kept, the newest; 0: all. And how long a blob that nothing needs any
+  // more stays (service/retention.h).
+  uint32_t keep_versions = 20;
+  uint32_t unused_blob_hours = 7 * 24;
   // The program that evaluates for the gates of runs (gate/evaluation_process.h); not a setting.
   std::string evaluator;
 };

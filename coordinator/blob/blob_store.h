@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,6 +17,11 @@ namespace choir::coordinator {
 struct BlobInfo {
   uint64_t stored_bytes = 0;
   bool complete = false;  // its hash was checked, and it can be read
+};
+
+struct BlobEntry {
+  Digest digest{};
+  BlobInfo info;
 };
 
 // Bytes named by their SHA-256: base models and adapters. A blob never changes, and nobody can read
@@ -43,9 +49,15 @@ class BlobStore {
   virtual absl::StatusOr<std::string> Read(const Digest& digest, uint64_t offset,
                                            uint64_t max_bytes) = 0;
 
-  // A file of this machine that holds the blob, to be mapped; it stays as long as the store.
+  // A file of this machine that holds the blob, to be mapped; it stays until the blob is removed.
   // NOT_FOUND unless complete.
   virtual absl::StatusOr<std::string> LocalFile(const Digest& digest) = 0;
+
+  // All, complete or not, in no order. One that comes or goes meanwhile may be among them or not.
+  virtual absl::StatusOr<std::vector<BlobEntry>> List() = 0;
+  // With what an upload has brought of it. Fine if there is none; who reads it just now may read
+  // on.
+  virtual absl::Status Remove(const Digest& digest) = 0;
 };
 
 inline constexpr uint64_t kMaxBlobBytes = uint64_t{1} << 40;

@@ -1,5 +1,8 @@
 #include "coordinator/blob/blob_store.h"
 
+#include <map>
+#include <utility>
+
 #include <gtest/gtest.h>
 
 #include "base/file.h"
@@ -69,6 +72,26 @@ TEST_F(BlobStoreTest, ReadsRanges) {
 TEST_F(BlobStoreTest, PutWholeChecksTheHash) {
   EXPECT_EQ(blobs_->PutWhole(digest_, AsBytes("other")).code(), absl::StatusCode::kDataLoss);
   EXPECT_FALSE(blobs_->Stat(digest_)->complete);
+}
+
+TEST_F(BlobStoreTest, ListsAndRemovesWholeAndUnfinishedBlobs) {
+  ASSERT_TRUE(blobs_->PutWhole(digest_, AsBytes(content_)).ok());
+  const Digest other = Sha256Of("another blob");
+  ASSERT_TRUE(blobs_->Put(other, 12, 0, AsBytes("anoth")).ok());
+  ASSERT_TRUE(AtomicWriteFile(dir_.path() + "/blobs/README", "not a blob").ok());
+  std::map<Digest, std::pair<uint64_t, bool>> listed;
+  const std::vector<BlobEntry> entries = blobs_->List().value();
+  for (const BlobEntry& entry : entries) {
+    listed[entry.digest] = {entry.info.stored_bytes, entry.info.complete};
+  }
+  EXPECT_EQ(listed, (std::map<Digest, std::pair<uint64_t, bool>>{{digest_, {16, true}},
+                                                                 {other, {5, false}}}));
+  ASSERT_TRUE(blobs_->Remove(digest_).ok());
+  ASSERT_TRUE(blobs_->Remove(other).ok());
+  EXPECT_TRUE(blobs_->Remove(digest_).ok());
+  EXPECT_TRUE(blobs_->List()->empty());
+  EXPECT_EQ(blobs_->Read(digest_, 0, 1).status().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(Put(0, content_)->complete);
 }
 
 TEST_F(BlobStoreTest, EmptyBlobIsABlob) {

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <optional>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -18,6 +21,8 @@
 
 namespace choir::coordinator {
 namespace {
+
+constexpr std::string_view kPartial = ".partial";
 
 // A file descriptor that closes itself.
 class File {
@@ -140,6 +145,31 @@ class DirectoryBlobStore final : public BlobStore {
     return ReadAt(file.fd(), offset, std::min(max_bytes, *size - offset), path);
   }
 
+  absl::StatusOr<std::vector<BlobEntry>> List() override {
+    std::vector<BlobEntry> out;
+    std::error_code error;
+    std::filesystem::recursive_directory_iterator files(path_, error);
+    for (; !error && files != std::filesystem::end(files); files.increment(error)) {
+      const std::string name = files->path().filename().string();
+      const bool complete = !name.ends_with(kPartial);
+      const absl::StatusOr<Digest> digest =
+          DigestFromHex(name.substr(0, name.size() - (complete ? 0 : kPartial.size())));
+      if (!digest.ok()) continue;  // a folder, or a file that is not ours
+      CHOIR_ASSIGN_OR_RETURN(const std::optional<uint64_t> size, SizeOf(files->path().string()));
+      if (size.has_value()) out.push_back({*digest, {*size, complete}});
+    }
+    if (!error) return out;
+    return absl::UnavailableError(fmt::format("{}: {}", path_, error.message()));
+  }
+
+  absl::Status Remove(const Digest& digest) override {
+    absl::MutexLock lock(&mu_);
+    for (const std::string& path : {PathOf(digest), PartialOf(digest)}) {
+      if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(path);
+    }
+    return absl::OkStatus();
+  }
+
  private:
   [[nodiscard]] std::string FolderOf(const Digest& digest) const {
     return fmt::format("{}/{}", path_, DigestToHex(digest).substr(0, 2));
@@ -148,7 +178,7 @@ class DirectoryBlobStore final : public BlobStore {
     return fmt::format("{}/{}", FolderOf(digest), DigestToHex(digest));
   }
   [[nodiscard]] std::string PartialOf(const Digest& digest) const {
-    return PathOf(digest) + ".partial";
+    return fmt::format("{}{}", PathOf(digest), kPartial);
   }
 
   // Pieces need no fsync of their own: after a crash the hash tells whether they are all there.

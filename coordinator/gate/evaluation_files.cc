@@ -1,32 +1,18 @@
 #include "coordinator/gate/evaluation_files.h"
 
-#include <fmt/format.h>
-
 #include "base/file.h"
+#include "base/json_file.h"
 #include "base/status_macros.h"
 #include <nlohmann/json.hpp>
 
 namespace choir::coordinator {
 namespace {
 
-constexpr uint64_t kMaxJsonBytes = 1 << 20;
-
 std::string JobFile(const std::string& folder) {
   return folder + "/job.json";
 }
 std::string ResultFile(const std::string& folder) {
   return folder + "/result.json";
-}
-
-// nlohmann::json throws on a wrong type; that becomes a status here.
-template <typename T>
-absl::StatusOr<T> FromJsonFile(const std::string& path, T (*read)(const nlohmann::json&)) {
-  CHOIR_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxJsonBytes));
-  try {
-    return read(nlohmann::json::parse(text));
-  } catch (const nlohmann::json::exception& error) {
-    return absl::DataLossError(fmt::format("{} is damaged: {}", path, error.what()));
-  }
 }
 
 EvaluationJob JobFrom(const nlohmann::json& json) {
@@ -49,21 +35,20 @@ absl::Status WriteEvaluationJob(const std::string& folder, const EvaluationJob& 
                                {"packing", job.packing},  {"train_on", job.train_on},
                                {"compute", job.compute}};
   CHOIR_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  return AtomicWriteSecretFile(JobFile(folder),
-                               json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  return WriteJsonFile(JobFile(folder), json);
 }
 
 absl::StatusOr<EvaluationJob> ReadEvaluationJob(const std::string& folder) {
-  return FromJsonFile(JobFile(folder), &JobFrom);
+  return ReadJsonFile(JobFile(folder), &JobFrom);
 }
 
 absl::Status WriteEvaluationResult(const std::string& folder, double mean_nll) {
   const nlohmann::json json = {{"mean_nll", mean_nll}};
-  return AtomicWriteSecretFile(ResultFile(folder), json.dump());
+  return WriteJsonFile(ResultFile(folder), json);
 }
 
 absl::StatusOr<double> ReadEvaluationResult(const std::string& folder) {
-  return FromJsonFile<double>(ResultFile(folder), [](const nlohmann::json& json) {
+  return ReadJsonFile<double>(ResultFile(folder), [](const nlohmann::json& json) {
     return json.at("mean_nll").get<double>();
   });
 }

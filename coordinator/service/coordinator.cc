@@ -27,6 +27,7 @@ constexpr uint32_t kMaxVersions = 100;
 constexpr size_t kMaxVersionsBytes = size_t{2} << 20;
 constexpr absl::Duration kLongestPoll = absl::Seconds(20);
 constexpr absl::Duration kFlushEvery = absl::Minutes(1);
+constexpr absl::Duration kSweepEvery = absl::Hours(1);
 
 absl::Status CheckSessionId(std::string_view id) {
   if (id.size() == kSessionIdBytes) return absl::OkStatus();
@@ -69,7 +70,7 @@ class ABSL_SCOPED_LOCKABLE Coordinator::Turn {
   ~Turn() ABSL_UNLOCK_FUNCTION() {
     std::set<std::string> changed = std::move(coordinator_.changed_);
     coordinator_.changed_.clear();
-    coordinator_.work_due_ = coordinator_.work_due_ || !changed.empty();
+    if (!changed.empty()) coordinator_.work_due_.fill(true);
     coordinator_.mu_.Unlock();
     for (const std::string& topic : changed) coordinator_.polls_.Notify(topic);
   }
@@ -364,6 +365,8 @@ absl::StatusOr<v1::RunStatus> Coordinator::StartRun(v1::RunConfig config) {
       const v1::RunConfig complete,
       CompleteRunConfig(std::move(config), members_->manifest(), blobs_, clock_.Now()));
   Turn turn(*this);
+  // Nothing needed them until now: a sweep may have come between.
+  CHOIR_RETURN_IF_ERROR(CheckRunBlobs(complete, blobs_));
   CHOIR_ASSIGN_OR_RETURN(std::optional<v1::RunStatus> known, KnownRun(complete));
   if (known.has_value()) return *std::move(known);
   if (complete.has_gate() && !context_.evaluate) {
@@ -489,14 +492,14 @@ void Coordinator::SetEvaluate(Evaluate evaluate) {
   context_.evaluate = std::move(evaluate);
 }
 
-bool Coordinator::DoWork() {
+bool Coordinator::DoWork(std::optional<WorkLane> lane) {
   std::optional<Work> work;
   std::string run_id;
   {
     absl::MutexLock lock(&mu_);
-    work_due_ = false;
+    if (lane.has_value()) work_due_[static_cast<size_t>(*lane)] = false;
     for (const auto& [id, run] : runs_) {
-      work = run->TakeWork();
+      work = run->TakeWork(lane);
       run_id = id;
       if (work.has_value()) break;
     }
@@ -509,9 +512,41 @@ bool Coordinator::DoWork() {
   return true;
 }
 
-void Coordinator::WaitForWork(absl::Duration limit) {
+void Coordinator::WaitForWork(WorkLane lane, absl::Duration limit) {
   absl::MutexLock lock(&mu_);
-  mu_.AwaitWithTimeout(absl::Condition(&work_due_), limit);
+  mu_.AwaitWithTimeout(absl::Condition(&work_due_[static_cast<size_t>(lane)]), limit);
+}
+
+void Coordinator::SetRetention(const RetentionPolicy& policy) {
+  absl::MutexLock lock(&sweep_mu_);
+  retention_ = policy;
+}
+
+void Coordinator::SweepIfDue() {
+  absl::MutexLock lock(&sweep_mu_);
+  if (clock_.Now() < next_sweep_) return;
+  const absl::StatusOr<bool> swept = Sweep();
+  if (!swept.ok()) spdlog::warn("sweep_failed status=\"{}\"", swept.status().ToString());
+  if (!swept.ok() || *swept) next_sweep_ = clock_.Now() + kSweepEvery;
+}
+
+absl::StatusOr<bool> Coordinator::Sweep() {
+  // What takes long comes first, without the lock on the runs; under it only what is new is read.
+  CHOIR_RETURN_IF_ERROR(in_use_.Update(store_));
+  CHOIR_ASSIGN_OR_RETURN(const std::vector<BlobEntry> blobs, blobs_.List());
+  absl::MutexLock lock(&mu_);
+  std::map<std::string, uint64_t> rounds;
+  for (const auto& [id, run] : runs_) {
+    if (run->merging()) return false;
+    if (run->running()) rounds[id] = run->round();
+  }
+  CHOIR_RETURN_IF_ERROR(in_use_.Update(store_));
+  const std::set<Digest> kept = in_use_.All(members_->manifest(), retention_.keep_versions);
+  CHOIR_ASSIGN_OR_RETURN(const SweptBlobs swept, SweepBlobs(store_, blobs_, blobs, kept,
+                                                            retention_.unused_for, clock_.Now()));
+  SweepSpool(context_.spool, rounds);
+  if (swept.blobs > 0) spdlog::info("blobs_swept blobs={} bytes={}", swept.blobs, swept.bytes);
+  return true;
 }
 
 void Coordinator::StopWaiting() {

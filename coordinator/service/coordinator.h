@@ -1,6 +1,7 @@
 #ifndef CHOIR_COORDINATOR_SERVICE_COORDINATOR_H_
 #define CHOIR_COORDINATOR_SERVICE_COORDINATOR_H_
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,13 +24,15 @@
 #include "coordinator/service/federation.h"
 #include "coordinator/service/long_polls.h"
 #include "coordinator/service/members.h"
+#include "coordinator/service/retention.h"
 #include "coordinator/service/run_actor.h"
 #include "coordinator/store/store.h"
 
 namespace choir::coordinator {
 
 // All that the services do, without gRPC: one lock around the runs, long polls and long work
-// outside it. Thread-safe. Some thread must call Tick() and DoWork() again and again.
+// outside it. Thread-safe. Some threads must call Tick(), DoWork() for each lane and SweepIfDue()
+// again and again.
 class Coordinator {
  public:
   // Continues every run of the store. All references must outlive it. DATA_LOSS names what is
@@ -61,6 +64,9 @@ class Coordinator {
   // Who evaluates for the gates of runs; without, runs with a gate are refused. Before any call.
   void SetEvaluate(Evaluate evaluate);
 
+  // What is kept of blobs that nothing needs any more. Before any call.
+  void SetRetention(const RetentionPolicy& policy);
+
   // ---- What operators ask for.
   absl::StatusOr<v1::RunStatus> StartRun(v1::RunConfig config);
   absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id, const std::string& reason);
@@ -76,10 +82,13 @@ class Coordinator {
   // ---- Time and work.
   // Moves what time moves, and answers long polls.
   void Tick();
-  // Does one long computation, if one is due: true if it did.
-  bool DoWork();
-  // Waits until something may be due, at most `limit`.
-  void WaitForWork(absl::Duration limit);
+  // Does one long computation of the lane (of any, if none is named), if one is due: true if it
+  // did.
+  bool DoWork(std::optional<WorkLane> lane = std::nullopt);
+  // Waits until something may be due in the lane, at most `limit`.
+  void WaitForWork(WorkLane lane, absl::Duration limit);
+  // Deletes what the retention policy no longer keeps, if an hour has passed since it last did.
+  void SweepIfDue();
   // Answers everybody who waits; from now on nobody is kept waiting.
   void StopWaiting();
 
@@ -89,6 +98,9 @@ class Coordinator {
   [[nodiscard]] const Clock& clock() const { return clock_; }
 
  private:
+  // Deletes blobs and spools; nothing while a merge is at work. True if it did.
+  absl::StatusOr<bool> Sweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(sweep_mu_);
+
   Coordinator(const Federation& federation, const DataFolder& folder, Store& store,
               BlobStore& blobs, const Clock& clock, RandomSource& random,
               std::unique_ptr<Members> members, uint64_t last_counter);
@@ -126,8 +138,13 @@ class Coordinator {
   std::map<std::string, std::unique_ptr<RunActor>> runs_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> run_order_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> changed_ ABSL_GUARDED_BY(mu_);
-  bool work_due_ ABSL_GUARDED_BY(mu_) = true;
+  std::array<bool, kWorkLanes> work_due_ ABSL_GUARDED_BY(mu_) = {true, true};
   absl::Time flushed_ ABSL_GUARDED_BY(mu_);
+
+  absl::Mutex sweep_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  BlobsInUse in_use_ ABSL_GUARDED_BY(sweep_mu_);
+  RetentionPolicy retention_ ABSL_GUARDED_BY(sweep_mu_);
+  absl::Time next_sweep_ ABSL_GUARDED_BY(sweep_mu_) = absl::InfinitePast();
 };
 
 }  // namespace choir::coordinator

@@ -14,7 +14,8 @@ Driver::Driver(Coordinator& coordinator, std::function<void()> each_tick)
     : coordinator_(coordinator),
       each_tick_(std::move(each_tick)),
       ticking_([this] { KeepTicking(); }),
-      working_([this] { KeepWorking(); }) {}
+      computing_([this] { KeepWorking(WorkLane::kComputing); }),
+      evaluating_([this] { KeepWorking(WorkLane::kEvaluating); }) {}
 
 Driver::~Driver() {
   {
@@ -22,7 +23,8 @@ Driver::~Driver() {
     stopping_ = true;
   }
   ticking_.join();
-  working_.join();
+  computing_.join();
+  evaluating_.join();
 }
 
 bool Driver::Pause() {
@@ -42,9 +44,11 @@ void Driver::KeepTicking() {
   } while (Pause());
 }
 
-void Driver::KeepWorking() {
+void Driver::KeepWorking(WorkLane lane) {
   while (!Stopping()) {
-    if (!coordinator_.DoWork()) coordinator_.WaitForWork(kTick);
+    if (coordinator_.DoWork(lane)) continue;
+    if (lane == WorkLane::kComputing) coordinator_.SweepIfDue();
+    coordinator_.WaitForWork(lane, kTick);
   }
 }
 

@@ -11,20 +11,21 @@
 
 namespace choir::coordinator {
 
-// Keeps a coordinator going: one thread moves what time moves, another opens sums and merges, so
-// that no merge, however long, delays a tick.
+// Keeps a coordinator going: one thread moves what time moves; one opens sums and merges, and
+// sweeps when there is nothing of that; one merges where an evaluation is asked for. So no merge,
+// however long, delays a tick, and no evaluation another run's round.
 class Driver {
  public:
-  // Starts both. `each_tick` is called after each tick, from the ticking thread.
+  // Starts all three. `each_tick` is called after each tick, from the ticking thread.
   Driver(Coordinator& coordinator, std::function<void()> each_tick);
-  // Ends both; waits for the computation that is under way, and begins no other.
+  // Ends them; waits for the computations that are under way, and begins no other.
   ~Driver();
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
 
  private:
   void KeepTicking();
-  void KeepWorking();
+  void KeepWorking(WorkLane lane);
   // Waits a tick's length; false if it is time to end.
   bool Pause();
   bool Stopping();
@@ -35,7 +36,8 @@ class Driver {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   // Last: they use the rest.
   std::thread ticking_;
-  std::thread working_;
+  std::thread computing_;
+  std::thread evaluating_;
 };
 
 }  // namespace choir::coordinator

@@ -1,7 +1,9 @@
-// The two threads that keep a coordinator going: a merge that does not end delays nobody.
+// The threads that keep a coordinator going: a merge or an evaluation that does not end delays
+// nobody else.
 #include "coordinator/service/driver.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include "base/file.h"
 #include "coordinator/service/test_direct_calls.h"
 #include "coordinator/service/test_federation.h"
 #include "coordinator/service/test_node.h"
@@ -55,6 +58,8 @@ class SlowBlobStore final : public BlobStore {
   absl::StatusOr<std::string> LocalFile(const Digest& digest) override {
     return store_->LocalFile(digest);
   }
+  absl::StatusOr<std::vector<BlobEntry>> List() override { return store_->List(); }
+  absl::Status Remove(const Digest& digest) override { return store_->Remove(digest); }
 
   std::atomic<bool> armed = false;
   absl::Notification entered;
@@ -77,13 +82,7 @@ class DriverTest : public testing::Test {
     coordinator_->members().SetAddresses({"localhost:2", "localhost:1"});
     EXPECT_TRUE(coordinator_->StartRun(TestRun(*blobs_, "fedavg", 1)).ok());
     blobs_->armed = true;
-    for (uint64_t i = 0; i < 4; ++i) {
-      nodes_.push_back(std::make_unique<TestNode>(i, loaded_->manifest.federation_id(), random_));
-      const auto invite = coordinator_->members().CreateInvite(3600);
-      const auto token = trust::DecodeInvite(invite->invite(), clock_.Now())->token();
-      nodes_.back()->Joined(
-          coordinator_->members().Enrol(nodes_.back()->EnrolRequest(token)).value());
-    }
+    AddNodes(4);
     driver_.emplace(*coordinator_, [this] { ++ticks_; });
   }
   ~DriverTest() override {
@@ -91,19 +90,34 @@ class DriverTest : public testing::Test {
     driver_.reset();
   }
 
-  // The nodes do what they can until a merge has begun.
-  void PlayUntilMerging() {
+  void AddNodes(uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) {
+      nodes_.push_back(
+          std::make_unique<TestNode>(nodes_.size(), loaded_->manifest.federation_id(), random_));
+      const auto invite = coordinator_->members().CreateInvite(3600);
+      const auto token = trust::DecodeInvite(invite->invite(), clock_.Now())->token();
+      nodes_.back()->Joined(
+          coordinator_->members().Enrol(nodes_.back()->EnrolRequest(token)).value());
+    }
+  }
+  // The nodes from `first` on do what they can until `done` says so.
+  void PlayUntil(const std::function<bool()>& done, size_t first = 0) {
     const absl::Time give_up = absl::Now() + kPatience;
-    while (!blobs_->entered.HasBeenNotified() && absl::Now() < give_up) {
-      for (const auto& node : nodes_) {
-        DirectCalls calls(*coordinator_, node->id());
-        const absl::StatusOr<bool> moved = node->Step(calls, clock_.Now());
+    while (!done() && absl::Now() < give_up) {
+      for (size_t i = first; i < nodes_.size(); ++i) {
+        DirectCalls calls(*coordinator_, nodes_[i]->id());
+        const absl::StatusOr<bool> moved = nodes_[i]->Step(calls, clock_.Now());
         ASSERT_TRUE(moved.ok()) << moved.status();
       }
     }
-    ASSERT_TRUE(blobs_->entered.HasBeenNotified());
+    ASSERT_TRUE(done());
   }
-  v1::RunStatus Status() { return coordinator_->GetRun("demo").value(); }
+  void PlayUntilMerging() {
+    PlayUntil([this] { return blobs_->entered.HasBeenNotified(); });
+  }
+  v1::RunStatus Status(const std::string& run = "demo") {
+    return coordinator_->GetRun(run).value();
+  }
 
   TempDir dir_;
   SharedClock clock_;
@@ -141,6 +155,34 @@ TEST_F(DriverTest, TicksAndAnswersGoOnDuringAMerge) {
     std::this_thread::yield();
   }
   EXPECT_EQ(Status().state(), "finished");
+}
+
+TEST_F(DriverTest, EvaluationForOneRunHoldsUpNoOtherRun) {
+  blobs_->let_go.Notify();
+  ASSERT_TRUE(coordinator_->StopRun("demo", "another is wanted").ok());
+  absl::Notification asked;
+  absl::Notification answer;
+  coordinator_->SetEvaluate([&](const EvaluationJob&) -> absl::StatusOr<double> {
+    if (!asked.HasBeenNotified()) asked.Notify();
+    answer.WaitForNotificationWithTimeout(kPatience);
+    return 1.0;
+  });
+  const std::string texts = "held out";
+  ASSERT_TRUE(blobs_->PutWhole(Sha256Of(texts), AsBytes(texts)).ok());
+  v1::RunConfig gated = TestRun(*blobs_, "fedavg", 1);
+  gated.set_run_id("gated");
+  gated.mutable_gate()->set_data_digest(std::string(AsChars(Sha256Of(texts))));
+  ASSERT_TRUE(coordinator_->StartRun(gated).ok());
+  ASSERT_NO_FATAL_FAILURE(PlayUntil([&] { return asked.HasBeenNotified(); }));
+  v1::RunConfig other = TestRun(*blobs_, "fedavg", 2);
+  other.set_run_id("other");
+  ASSERT_TRUE(coordinator_->StartRun(other).ok());
+  AddNodes(4);
+  PlayUntil([&] { return Status("other").state() == "finished"; }, 4);
+  EXPECT_EQ(Status("gated").rounds().rbegin()->phase(), "merging");
+  answer.Notify();
+  PlayUntil([&] { return Status("gated").state() == "finished"; });
+  EXPECT_EQ(Status("gated").adapter_version(), 1u);
 }
 
 TEST_F(DriverTest, EndWaitsForTheMergeThatIsUnderWay) {

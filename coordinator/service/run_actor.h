@@ -96,8 +96,9 @@ class RunActor {
   // Moves what time moves.
   void Tick();
   [[nodiscard]] absl::Time NextDeadline() const;
-  // The next long computation, if one is due; its result comes back through Complete().
-  std::optional<Work> TakeWork();
+  // The next long computation of the lane (of any, if none is named), if one is due; its result
+  // comes back through Complete().
+  std::optional<Work> TakeWork(std::optional<WorkLane> lane);
   void Complete(WorkDone done);
   // Ends the run. Fine if it has ended.
   absl::Status Stop(const std::string& reason);
@@ -105,6 +106,8 @@ class RunActor {
   [[nodiscard]] bool running() const { return record_.state == "running"; }
   [[nodiscard]] const v1::RunConfig& config() const { return config_; }
   [[nodiscard]] uint64_t round() const { return round_.round; }
+  // A merge is at work, and what it has stored is not yet named by a version.
+  [[nodiscard]] bool merging() const { return merging_; }
   [[nodiscard]] absl::Duration last_round() const { return last_round_; }
   [[nodiscard]] absl::StatusOr<v1::RunStatus> Status() const;
 

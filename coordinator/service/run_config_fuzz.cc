@@ -41,6 +41,15 @@ class MemoryBlobs final : public BlobStore {
   absl::StatusOr<std::string> LocalFile(const Digest& /*digest*/) override {
     return absl::NotFoundError("these blobs are in memory");
   }
+  absl::StatusOr<std::vector<BlobEntry>> List() override {
+    std::vector<BlobEntry> out;
+    for (const auto& [digest, bytes] : blobs_) out.push_back({digest, {bytes.size(), true}});
+    return out;
+  }
+  absl::Status Remove(const Digest& digest) override {
+    blobs_.erase(digest);
+    return absl::OkStatus();
+  }
 
  private:
   std::map<Digest, std::string> blobs_;

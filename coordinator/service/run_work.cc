@@ -36,15 +36,19 @@ absl::Status WithLiars(const absl::Status& status, const std::vector<NodeId>& li
 
 }  // namespace
 
-std::optional<Work> RunActor::TakeWork() {
+std::optional<Work> RunActor::TakeWork(std::optional<WorkLane> lane) {
   if (!running()) return std::nullopt;
+  const auto mine = [lane](WorkLane wanted) { return lane.value_or(wanted) == wanted; };
   const absl::Time now = context_.clock.Now();
   for (const auto& [cohort, session] : sessions_) {
+    if (!mine(WorkLane::kComputing)) break;
     if (not_durable_.contains(cohort) || !session->ReadyToUnmask(now)) continue;
     return UnmaskWork{cohort, session->TakeForUnmasking(), session->folder(),
                       session->folder() + "/sum"};
   }
-  if (round_.phase == Phase::kMerging && !merging_) {
+  const bool gated = !config_.gate().data_digest().empty();
+  if (round_.phase == Phase::kMerging && !merging_ &&
+      mine(gated ? WorkLane::kEvaluating : WorkLane::kComputing)) {
     merging_ = true;
     return MergeInputNow();
   }

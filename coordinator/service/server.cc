@@ -197,6 +197,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   if (!options.evaluator.empty()) {
     state.coordinator->SetEvaluate(EvaluateInAProcess(options.evaluator));
   }
+  state.coordinator->SetRetention(
+      {options.keep_versions, absl::Hours(int64_t{options.unused_blob_hours})});
   CHOIR_RETURN_IF_ERROR(state.Listen(options));
   CHOIR_RETURN_IF_ERROR(state.WriteEndpoints(folder));
   state.driver = std::make_unique<Driver>(*state.coordinator, [&state] { state.LookAfter(); });

@@ -1,6 +1,7 @@
 #ifndef CHOIR_COORDINATOR_SERVICE_WORK_H_
 #define CHOIR_COORDINATOR_SERVICE_WORK_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -10,8 +11,8 @@
 #include "coordinator/service/merge.h"
 #include "secure-agg/server/server_session.h"
 
-// The computations of a round that take long: done by one thread, without the coordinator's lock.
-// Meanwhile the run may go on without them: what they bring says which session or round it is for.
+// The computations of a round that take long: done without the coordinator's lock. Meanwhile the
+// run may go on without them: what they bring says which session or round it is for.
 namespace choir::coordinator {
 
 // Open a cohort's sum and write it to `sum_path`.
@@ -34,6 +35,12 @@ struct MergeDone {
   absl::StatusOr<MergeOutput> output;
 };
 using Work = std::variant<UnmaskWork, MergeInput>;
+// Who does it. An evaluation may take minutes, and only runs that want one wait for it.
+enum class WorkLane : uint8_t {
+  kComputing = 0,   // opens sums; merges of runs without an evaluation gate
+  kEvaluating = 1,  // merges of runs with one
+};
+inline constexpr size_t kWorkLanes = 2;
 using WorkDone = std::variant<UnmaskDone, MergeDone>;
 
 WorkDone DoWork(Work work, const trust::SigningKey& key, BlobStore& blobs, RandomSource& random);

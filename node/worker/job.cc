@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/json_file.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include <nlohmann/json.hpp>
@@ -15,7 +16,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "delta.f32 is little-endian");
 
-constexpr uint64_t kMaxJsonBytes = 1 << 20;
 constexpr uint64_t kMaxDeltaBytes = uint64_t{4} << 30;
 
 std::string JobFile(const std::string& folder) {
@@ -26,17 +26,6 @@ std::string ResultFile(const std::string& folder) {
 }
 std::string DeltaFile(const std::string& folder) {
   return folder + "/delta.f32";
-}
-
-// nlohmann::json throws on a wrong type; that becomes a status here.
-template <typename T>
-absl::StatusOr<T> FromJsonFile(const std::string& path, T (*read)(const nlohmann::json&)) {
-  CHOIR_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxJsonBytes));
-  try {
-    return read(nlohmann::json::parse(text));
-  } catch (const nlohmann::json::exception& error) {
-    return absl::DataLossError(fmt::format("{} is damaged: {}", path, error.what()));
-  }
 }
 
 Job JobFrom(const nlohmann::json& json) {
@@ -129,12 +118,11 @@ absl::Status WriteJob(const std::string& folder, const Job& job) {
                                {"nice", job.niceness},
                                {"max_memory_bytes", job.max_memory_bytes}};
   CHOIR_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
-  return AtomicWriteSecretFile(JobFile(folder),
-                               json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  return WriteJsonFile(JobFile(folder), json);
 }
 
 absl::StatusOr<Job> ReadJob(const std::string& folder) {
-  return FromJsonFile(JobFile(folder), &JobFrom);
+  return ReadJsonFile(JobFile(folder), &JobFrom);
 }
 
 absl::Status WriteJobResult(const std::string& folder, const JobResult& result,
@@ -146,17 +134,17 @@ absl::Status WriteJobResult(const std::string& folder, const JobResult& result,
       {"examples", result.examples},   {"tokens", result.tokens},
       {"loss_sum", result.loss_sum},   {"steps", result.steps},
       {"mean_loss", result.mean_loss}, {"delta_sha256", DigestToHex(Sha256Of(bytes))}};
-  return AtomicWriteSecretFile(ResultFile(folder), json.dump(2));
+  return WriteJsonFile(ResultFile(folder), json);
 }
 
 absl::StatusOr<JobResult> ReadJobResult(const std::string& folder) {
-  return FromJsonFile(ResultFile(folder), &ResultFrom);
+  return ReadJsonFile(ResultFile(folder), &ResultFrom);
 }
 
 absl::StatusOr<std::vector<float>> ReadJobDelta(const std::string& folder) {
   CHOIR_ASSIGN_OR_RETURN(
       const std::string expected,
-      FromJsonFile<std::string>(ResultFile(folder), [](const nlohmann::json& json) {
+      ReadJsonFile<std::string>(ResultFile(folder), [](const nlohmann::json& json) {
         return json.at("delta_sha256").get<std::string>();
       }));
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(DeltaFile(folder), kMaxDeltaBytes));
