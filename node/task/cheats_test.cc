@@ -190,6 +190,20 @@ void GiveAdapter(CheatingCoordinator& c, const engine::Adapter& adapter) {
   };
 }
 
+// The same for the session: the victim is told that it is about this adapter. Its hash.
+Digest SetApart(CheatingCoordinator& c, const engine::Adapter& adapter) {
+  GiveAdapter(c, adapter);
+  const Digest digest = Sha256Of(engine::SerializeGgufAdapter(adapter).value());
+  c.cheat.config = [digest](SessionConfig& s) { s.adapter_hash = digest; };
+  c.cheat.other_adapter = true;
+  return digest;
+}
+engine::Adapter OtherAdapter() {
+  engine::Adapter adapter = TestAdapter();
+  adapter.pairs[0].a[0] += 1;
+  return adapter;
+}
+
 using C = CheatingCoordinator;
 
 // ---- The task and the adapter ----------------------------------------------------------------
@@ -222,6 +236,16 @@ const Case kTaskCheats[] = {
        engine::Adapter adapter = TestAdapter();
        std::ranges::fill(adapter.pairs[1].a, 0.0f);
        GiveAdapter(c, adapter);
+     }},
+    // Trained from one adapter, summed with nodes that trained from another.
+    {"AnotherAdapterInTheTaskAlone", "adapter-mismatch", Sent::kNothing,
+     [](C& c) { GiveAdapter(c, OtherAdapter()); }},
+    {"OtherBytesUnderTheAdaptersName", "adapter-mismatch", Sent::kNothing,
+     [](C& c) {
+       const std::string honest = engine::SerializeGgufAdapter(TestAdapter()).value();
+       std::string other = engine::SerializeGgufAdapter(OtherAdapter()).value();
+       EXPECT_EQ(other.size(), honest.size());
+       c.Replace(std::string(AsChars(Sha256Of(honest))), other);
      }},
     {"OldRound", "foreign-federation", Sent::kNothing,
      [](C& c) { c.cheat.config = [](SessionConfig& s) { s.round -= 1; }; }},
@@ -319,13 +343,21 @@ const Case kKeyCheats[] = {
      }},
     // Pasquini et al. 2022: one node under another model. Its cohort's keys are not for it.
     {"AnotherAdapterForOneNode", "bad-signature", Sent::kNothing,
+     [](C& c) { SetApart(c, OtherAdapter()); }},
+    // The others' devices sign their keys for its session, too. What they sealed was not for it.
+    {"AnotherAdapterAndDevicesInLeague", "bad-share", Sent::kNothing,
      [](C& c) {
-       engine::Adapter adapter = TestAdapter();
-       adapter.pairs[0].a[0] += 1;
-       GiveAdapter(c, adapter);
-       const Digest digest = Sha256Of(engine::SerializeGgufAdapter(adapter).value());
-       c.cheat.config = [digest](SessionConfig& s) { s.adapter_hash = digest; };
-       c.cheat.other_adapter = true;
+       const Digest other = SetApart(c, OtherAdapter());
+       c.cheat.keys = [&c, other](KeyList& list) {
+         SessionConfig told = c.config();
+         told.adapter_hash = other;
+         const Digest h0 = secagg::HashConfig(told);
+         for (KeyListEntry& entry : list.entries) {
+           if (entry.keys.node_id == c.victim().id()) continue;
+           entry.keys.signature =
+               c.KeyOf(entry.keys.node_id).SignRaw(secagg::AdvertiseSigningBytes(h0, entry.keys));
+         }
+       };
      }},
     {"LeftOut", "left-out", Sent::kNothing,
      [](C& c) {

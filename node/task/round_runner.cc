@@ -55,6 +55,12 @@ absl::Status Insist(const std::function<bool(absl::Duration)>& sleep,
   }
 }
 
+// A download whose bytes are not those of its name: somebody lies, or a disk does.
+absl::Status NotAsNamed(const absl::Status& fetched, secagg::AbortReason reason) {
+  if (!absl::IsDataLoss(fetched)) return fetched;
+  return secagg::Refusal(absl::StatusCode::kDataLoss, reason, std::string(fetched.message()));
+}
+
 // Micro-batches that the rounds before this version have used.
 uint64_t MicroBatchesBefore(const CheckedTask& task) {
   const v1::TrainingSpec& training = task.config.training();
@@ -158,8 +164,10 @@ absl::Status RoundRunner::Fetch() {
   Show("fetching", "adapter");
   if (!work_.HasAdapter()) {
     CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [this] {
-      return FetchBlobToFile(parts_.client, task_.adapter_digest, task_.task.adapter_bytes(),
-                             work_.AdapterPath(), [](uint64_t, uint64_t) {});
+      return NotAsNamed(
+          FetchBlobToFile(parts_.client, task_.adapter_digest, task_.task.adapter_bytes(),
+                          work_.AdapterPath(), [](uint64_t, uint64_t) {}),
+          secagg::AbortReason::kAdapterMismatch);
     }));
   }
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter adapter,
@@ -174,8 +182,10 @@ absl::Status RoundRunner::Fetch() {
 // all others.
 absl::Status RoundRunner::FetchBasis(const engine::Adapter& adapter) {
   CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [this] {
-    return FetchBlobToFile(parts_.client, *task_.basis_digest, task_.version.basis_bytes(),
-                           work_.BasisPath(), [](uint64_t, uint64_t) {});
+    return NotAsNamed(
+        FetchBlobToFile(parts_.client, *task_.basis_digest, task_.version.basis_bytes(),
+                        work_.BasisPath(), [](uint64_t, uint64_t) {}),
+        secagg::AbortReason::kAdapterMismatch);
   }));
   CHOIR_ASSIGN_OR_RETURN(const engine::Adapter basis, engine::ReadGgufAdapter(work_.BasisPath()));
   return task_.contribution == engine::Contribution::kCore
@@ -188,11 +198,12 @@ absl::Status RoundRunner::FetchModel() {
   if (parts_.models.Find(task_.base_model_digest).has_value()) return absl::OkStatus();
   const uint64_t size = task_.config.base_model_bytes();
   CHOIR_RETURN_IF_ERROR(Insist(parts_.sleep, [this, size] {
-    return FetchBlobToFile(
-        parts_.client, task_.base_model_digest, size,
-        parts_.models.DownloadPath(task_.base_model_digest), [this](uint64_t done, uint64_t total) {
-          Show("fetching", fmt::format("base model, {} of {} MiB", done >> 20, total >> 20));
-        });
+    const auto show = [this](uint64_t done, uint64_t total) {
+      Show("fetching", fmt::format("base model, {} of {} MiB", done >> 20, total >> 20));
+    };
+    return NotAsNamed(FetchBlobToFile(parts_.client, task_.base_model_digest, size,
+                                      parts_.models.DownloadPath(task_.base_model_digest), show),
+                      secagg::AbortReason::kBaseMismatch);
   }));
   parts_.models.Refresh();
   return absl::OkStatus();

@@ -205,7 +205,7 @@ grpc::Status CheatingCoordinator::SendSessionMessage(grpc::ServerContext*,
   if (cheat.other_adapter) {
     const auto keys = secagg::DecodeAdvertiseKeys(AsBytes(request->body()));
     absl::MutexLock lock(&mu_);
-    if (keys.ok()) victims_keys_ = *keys;
+    if (keys.ok()) victims_keys_ = *keys;  // its shares are of no use to anybody
     return grpc::Status::OK;
   }
   return rpc::ToGrpc(coordinator_->TakeMessage(victim_->id(), *request));
@@ -247,8 +247,10 @@ void CheatingCoordinator::RecordKeys() {
   peers_keys_ = **answer;
 }
 
-// What the honest nodes were told, with the victim's keys among the others'.
-absl::StatusOr<std::optional<v1::SessionBroadcast>> CheatingCoordinator::PeersKeysWithVictims() {
+// What the honest nodes were told, with the victim's keys among the others'; then shares that none
+// of them sealed for it, since none agrees with it on the session.
+absl::StatusOr<std::optional<v1::SessionBroadcast>> CheatingCoordinator::ForVictimApart(
+    uint32_t after_stage) {
   absl::MutexLock lock(&mu_);
   if (!peers_keys_.has_value() || !victims_keys_.has_value()) return std::nullopt;
   v1::SessionBroadcast answer = *peers_keys_;
@@ -261,6 +263,19 @@ absl::StatusOr<std::optional<v1::SessionBroadcast>> CheatingCoordinator::PeersKe
   };
   Change<secagg::KeyList>(*answer.mutable_message()->mutable_body(), &secagg::DecodeKeyList,
                           insert);
+  if (after_stage < static_cast<uint32_t>(SessionStage::kKeyList)) return answer;
+  secagg::ShareDelivery delivery{config_.session_id, {}, {}};
+  const auto list = secagg::DecodeKeyList(AsBytes(answer.message().body()));
+  CHOIR_CHECK(list.ok());
+  for (const KeyListEntry& entry : list->entries) {
+    delivery.members.push_back(entry.keys.node_id);
+    if (entry.keys.node_id == victim_->id()) continue;
+    delivery.shares.push_back({entry.keys.node_id, {0x5a}});
+  }
+  const std::vector<uint8_t> body = secagg::Encode(delivery);
+  answer.mutable_message()->set_stage(static_cast<uint32_t>(SessionStage::kShareDelivery));
+  answer.mutable_message()->set_kind(body[0]);
+  answer.mutable_message()->set_body(std::string(AsChars(body)));
   return answer;
 }
 
@@ -292,8 +307,8 @@ void CheatingCoordinator::Corrupt(v1::SessionBroadcast& broadcast) {
 grpc::Status CheatingCoordinator::PollSession(grpc::ServerContext*,
                                               const v1::PollSessionRequest* request,
                                               v1::SessionBroadcast* response) {
-  const auto answer =
-      cheat.other_adapter ? PeersKeysWithVictims() : coordinator_->Poll(victim_->id(), *request);
+  const auto answer = cheat.other_adapter ? ForVictimApart(request->after_stage())
+                                          : coordinator_->Poll(victim_->id(), *request);
   if (!answer.ok()) return rpc::ToGrpc(answer.status());
   if (answer->has_value()) {
     *response = **answer;

@@ -58,6 +58,8 @@ class CheatingCoordinator final : public v1::NodeService::Service {
 
   // For cheats. An adapter that the victim can download.
   std::string Plant(const std::string& bytes);
+  // Other bytes under a name that is theirs no more.
+  void Replace(const std::string& digest, const std::string& bytes) { planted_[digest] = bytes; }
   [[nodiscard]] const trust::SigningKey& key() const { return federation_.coordinator_key; }
   // The honest node that bears this id, to sign what it never would.
   [[nodiscard]] const trust::SigningKey& KeyOf(const std::string& node_id) const;
@@ -93,7 +95,7 @@ class CheatingCoordinator final : public v1::NodeService::Service {
   void Corrupt(v1::SessionBroadcast& broadcast);
   // Keeps what the honest nodes are told of each other's keys, for the victim of `other_adapter`.
   void RecordKeys();
-  absl::StatusOr<std::optional<v1::SessionBroadcast>> PeersKeysWithVictims();
+  absl::StatusOr<std::optional<v1::SessionBroadcast>> ForVictimApart(uint32_t after_stage);
 
   const Clock& clock_;
   RandomSource& random_;

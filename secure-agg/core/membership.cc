@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/file.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 #include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/key_agreement.h"
@@ -56,7 +58,8 @@ absl::Status CheckEntry(const Digest& h0, const KeyListEntry& entry) {
       !VerifySignature(entry.device_key, AdvertiseSigningBytes(h0, entry.keys),
                        entry.keys.signature)) {
     return Refusal(AbortReason::kBadSignature,
-                   fmt::format("the keys of {} are not signed by its device", entry.keys.node_id));
+                   fmt::format("the keys of {} are not signed by its device",
+                               HexEncode(AsBytes(entry.keys.node_id))));
   }
   return absl::OkStatus();
 }
