@@ -69,6 +69,7 @@ absl::StatusOr<std::unique_ptr<Device>> Device::Open(Instance instance,
   DeviceCaps caps = ProbeDevice(physical);
   CHOIR_RETURN_IF_ERROR(CheckUsable(caps));
   caps.unified_memory = caps.unified_memory && options.may_map;
+  caps.subgroup_arithmetic = caps.subgroup_arithmetic && options.may_subgroups;
   caps.lanes = caps.lanes && options.may_lanes;
   std::unique_ptr<Device> device(new Device(std::move(instance), physical, std::move(caps)));
   CHOIR_RETURN_IF_ERROR(device->Init());

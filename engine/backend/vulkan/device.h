@@ -18,8 +18,9 @@ struct DeviceOptions {
   // As in ListVulkanDevices(), or -1: the best by type (discrete, integrated, virtual, software),
   // then memory.
   int index = -1;
-  bool may_map = true;    // false: never map device memory, even where the CPU could see it
-  bool may_lanes = true;  // false: a GPU's shaders even on a device that is a CPU
+  bool may_map = true;        // false: never map device memory, even where the CPU could see it
+  bool may_subgroups = true;  // false: as if the device had no subgroup operations
+  bool may_lanes = true;      // false: a GPU's shaders even on a device that is a CPU
 };
 
 // An opened device with its one compute queue. Not thread-safe.

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/backend/vulkan/shader_table.h"
 #include "engine/quant/weight_format.h"
 
 namespace choir::engine::vulkan {
@@ -54,6 +55,12 @@ TensorView KernelContext::Slice(const TensorView& view, int64_t first, int64_t c
 
 std::string KernelContext::Variant(std::string_view shader, const TensorView& weight) {
   return fmt::format("{}.{}", shader, FormatName(weight.desc));
+}
+
+DispatchBuilder KernelContext::Shader(std::string name) {
+  const std::string variant = name + ".subgroups";
+  const bool better = caps().subgroup_arithmetic && FindShader(variant) != nullptr;
+  return DispatchBuilder(*this, better ? variant : std::move(name));
 }
 
 absl::StatusOr<Range> KernelContext::Find(uint32_t buffer, uint64_t offset, uint64_t bytes) const {

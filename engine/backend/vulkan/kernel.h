@@ -134,7 +134,8 @@ class KernelContext {
   // The shader's variant for this weight's format: "embed.q8_0".
   static std::string Variant(std::string_view shader, const TensorView& weight);
 
-  DispatchBuilder Shader(std::string name) { return DispatchBuilder(*this, std::move(name)); }
+  // The variant with subgroup operations, where the build has one and the device can.
+  DispatchBuilder Shader(std::string name);
 
   // What was recorded so far.
   [[nodiscard]] std::vector<Command>& commands() { return commands_; }

@@ -111,8 +111,8 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
   CHOIR_ASSIGN_OR_RETURN(Instance instance, Instance::Create(std::move(log)));
   CHOIR_ASSIGN_OR_RETURN(
       std::unique_ptr<Device> opened,
-      Device::Open(std::move(instance),
-                   {options.device_index, options.map_device_memory, options.lanes_on_software}));
+      Device::Open(std::move(instance), {options.device_index, options.map_device_memory,
+                                         options.subgroups, options.lanes_on_software}));
   std::shared_ptr<Device> device = std::move(opened);
   CHOIR_ASSIGN_OR_RETURN(PipelineStore pipelines,
                          PipelineStore::Create(*device, options.pipeline_cache_dir));

@@ -38,6 +38,9 @@ struct VulkanOptions {
   // False: everything passes through staging buffers, as on a GPU with memory of its own, even
   // where the CPU sees the device's memory. For tests.
   bool map_device_memory = true;
+  // False: sums over a workgroup through shared memory alone, as where a device has no subgroup
+  // operations. For tests.
+  bool subgroups = true;
   // False: the shaders of GPUs even on a software device, which has its own. For tests.
   bool lanes_on_software = true;
 };

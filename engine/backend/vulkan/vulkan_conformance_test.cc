@@ -26,9 +26,11 @@ TEST(VulkanConformanceTest, SmallLimitsChangeNothing) {
   RunOpConformance(*backend, {});
 }
 
-// The way of a discrete GPU, which no other test here takes on a software device.
-TEST(VulkanConformanceTest, StagingInsteadOfMappedMemoryChangesNothing) {
-  CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true, .map_device_memory = false}));
+// The ways of a discrete GPU and of one without subgroup operations, which no other test here takes
+// on a software device.
+TEST(VulkanConformanceTest, StagedMemoryAndSumsWithoutSubgroupsChangeNothing) {
+  CHOIR_VULKAN_OR_SKIP(
+      backend, (VulkanOptions{.validation = true, .map_device_memory = false, .subgroups = false}));
   RunOpConformance(*backend, {});
 }
 

@@ -1,6 +1,7 @@
 // sum[0] += sum of x[0..count). One workgroup.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_arithmetic : enable
 layout(local_size_x = 256) in;
 const uint kThreads = 256u;
 layout(push_constant) uniform Params { uint x_at, sum_at, count; } p;

@@ -3,6 +3,7 @@
 // One workgroup a token. weights[t] == 0: nothing is read, nll = 0.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_arithmetic : enable
 layout(local_size_x = 256) in;
 const uint kThreads = 256u;
 const uint kFirst = 1u;

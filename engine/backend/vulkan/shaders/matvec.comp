@@ -3,6 +3,7 @@
 // One workgroup kRows rows of W: groups (ceil(N/kRows)). Specialisation constant 0 is kTokens.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_arithmetic : enable
 layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint kTokens = 1u;
 const uint kThreads = 64u;

@@ -2,6 +2,7 @@
 // columns: groups (T, G).
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_arithmetic : enable
 layout(local_size_x = 64) in;
 const uint kThreads = 64u;
 layout(push_constant) uniform Params {

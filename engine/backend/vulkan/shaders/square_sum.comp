@@ -2,6 +2,7 @@
 // of the sum is fixed, so the result is too.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_arithmetic : enable
 layout(local_size_x = 256) in;
 const uint kThreads = 256u;
 layout(push_constant) uniform Params { uint x_at, partial_at, count; } p;
