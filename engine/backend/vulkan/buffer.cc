@@ -1,6 +1,7 @@
 #include "engine/backend/vulkan/buffer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -186,16 +187,23 @@ absl::Status VulkanBuffer::WritePiece(const Piece& piece, uint64_t offset,
   CHOIR_ASSIGN_OR_RETURN(const std::shared_ptr<VulkanBuffer> staging,
                          Create(device_, std::min<uint64_t>(bytes.size(), kStagingBytes),
                                 MemoryUsage::kHost, false, kStagingBytes));
-  while (!bytes.empty()) {
-    const size_t size = std::min<size_t>(bytes.size(), kStagingBytes);
-    std::memcpy(staging->mapped(), bytes.data(), size);
-    CHOIR_RETURN_IF_ERROR(device_->RunOnce([&](VkCommandBuffer commands) {
+  // Halves in turn: while the device copies the one, the host fills the other.
+  std::array<std::optional<Device::Running>, 2> running;
+  for (size_t turn = 0; !bytes.empty(); turn = 1 - turn) {
+    const uint64_t half = turn * kStagingBytes / 2;
+    const size_t size = std::min<size_t>(bytes.size(), kStagingBytes / 2);
+    if (running[turn].has_value()) CHOIR_RETURN_IF_ERROR(running[turn]->Wait());
+    std::memcpy(staging->mapped() + half, bytes.data(), size);
+    CHOIR_ASSIGN_OR_RETURN(running[turn], device_->Start([&](VkCommandBuffer commands) {
       FullBarrier(commands);
-      CopyOnDevice(commands, staging->handle(0), 0, piece.buffer.get(), offset, size);
+      CopyOnDevice(commands, staging->handle(0), half, piece.buffer.get(), offset, size);
       FullBarrier(commands);
     }));
     offset += size;
     bytes = bytes.subspan(size);
+  }
+  for (std::optional<Device::Running>& last : running) {
+    if (last.has_value()) CHOIR_RETURN_IF_ERROR(last->Wait());
   }
   return absl::OkStatus();
 }

@@ -150,22 +150,45 @@ absl::Status Device::Wait(VkFence fence) {
   return ToStatus(vkResetFences(get(), 1, &fence), "vkResetFences");
 }
 
-absl::Status Device::RunOnce(absl::FunctionRef<void(VkCommandBuffer)> record) {
-  CHOIR_ASSIGN_OR_RETURN(const UniqueFence fence, CreateFence());
+Device::Running& Device::Running::operator=(Running&& other) noexcept {
+  if (this != &other) {
+    static_cast<void>(Wait());
+    device_ = other.device_;
+    commands_ = std::exchange(other.commands_, VK_NULL_HANDLE);
+    fence_ = std::move(other.fence_);
+  }
+  return *this;
+}
+
+absl::Status Device::Running::Wait() {
+  if (commands_ == VK_NULL_HANDLE) return absl::OkStatus();
+  const absl::Status status = device_->Wait(fence_.get());
+  device_->FreeCommandBuffer(std::exchange(commands_, VK_NULL_HANDLE));
+  return status;
+}
+
+absl::StatusOr<Device::Running> Device::Start(absl::FunctionRef<void(VkCommandBuffer)> record) {
+  CHOIR_ASSIGN_OR_RETURN(UniqueFence fence, CreateFence());
   CHOIR_ASSIGN_OR_RETURN(const VkCommandBuffer commands, AllocateCommandBuffer());
-  const auto run = [&]() -> absl::Status {
+  const auto submit = [&]() -> absl::Status {
     VkCommandBufferBeginInfo begin{};
     begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
     begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
     CHOIR_VK_RETURN_IF_ERROR(vkBeginCommandBuffer(commands, &begin), "vkBeginCommandBuffer");
     record(commands);
     CHOIR_VK_RETURN_IF_ERROR(vkEndCommandBuffer(commands), "vkEndCommandBuffer");
-    CHOIR_RETURN_IF_ERROR(Submit(commands, fence.get()));
-    return Wait(fence.get());
+    return Submit(commands, fence.get());
   };
-  const absl::Status status = run();
-  FreeCommandBuffer(commands);
-  return status;
+  if (const absl::Status status = submit(); !status.ok()) {
+    FreeCommandBuffer(commands);
+    return status;
+  }
+  return Running(*this, commands, std::move(fence));
+}
+
+absl::Status Device::RunOnce(absl::FunctionRef<void(VkCommandBuffer)> record) {
+  CHOIR_ASSIGN_OR_RETURN(Running running, Start(record));
+  return running.Wait();
 }
 
 }  // namespace choir::engine::vulkan

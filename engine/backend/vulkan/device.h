@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
@@ -47,7 +48,30 @@ class Device {
   absl::Status Submit(VkCommandBuffer commands, VkFence fence);
   // Waits for the fence and resets it.
   absl::Status Wait(VkFence fence);
-  // Records with `record`, submits, waits.
+  // Commands that were submitted once. Move-only; waits when it goes away, for the commands'
+  // buffers may go with it. The device must outlive it.
+  class Running {
+   public:
+    Running(Device& device, VkCommandBuffer commands, UniqueFence fence)
+        : device_(&device), commands_(commands), fence_(std::move(fence)) {}
+    Running(Running&& other) noexcept
+        : device_(other.device_),
+          commands_(std::exchange(other.commands_, VK_NULL_HANDLE)),
+          fence_(std::move(other.fence_)) {}
+    Running& operator=(Running&& other) noexcept;
+    ~Running() { static_cast<void>(Wait()); }
+
+    // Until the device is done; the second time there is nothing to wait for.
+    absl::Status Wait();
+
+   private:
+    Device* device_;
+    VkCommandBuffer commands_;  // null: done
+    UniqueFence fence_;
+  };
+  // Records with `record` and submits.
+  absl::StatusOr<Running> Start(absl::FunctionRef<void(VkCommandBuffer)> record);
+  // And waits.
   absl::Status RunOnce(absl::FunctionRef<void(VkCommandBuffer)> record);
 
  private:
