@@ -42,7 +42,17 @@ function(choir_test name)
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 120)
   endif()
+  if(CHOIR_SANITIZE)
+    math(EXPR T_TIMEOUT "4 * ${T_TIMEOUT}")
+  endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT})
+  # The asan preset unwinds slowly, as tests/lsan.supp names libraries without frame pointers. Nothing in
+  # the engine calls these, and its Vulkan driver, a compiler, allocates a great deal: there it took minutes.
+  cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE room)
+  if(CHOIR_SANITIZE MATCHES "address" AND room MATCHES "^engine/")
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT_MODIFICATION
+      "ASAN_OPTIONS=string_append::fast_unwind_on_malloc=1")
+  endif()
 endfunction()
 
 # choir_fuzz(<name> SRCS ... DEPS ...): one libFuzzer target, built only with CHOIR_FUZZ=ON (clang).
