@@ -42,8 +42,10 @@ absl::Status Run(const Options& options, Environment& environment) {
   const engine::AdapterLayout layout = engine::LayoutOf(start);
   CHOIR_ASSIGN_OR_RETURN(
       const engine::ModelPlan generation,
-      engine::PlanForGeneration(*model, &layout, engine::CachedModelOptions{}.prompt_tokens,
-                                config.context_tokens, kv_cache));
+      engine::PlanForGeneration(
+          *model, &layout,
+          engine::PieceTokens(engine::CachedModelOptions{}.prompt_tokens, config.context_tokens),
+          config.context_tokens, kv_cache));
   TrainOutlook outlook{.options = options.train,
                        .model = *model,
                        .start = start,

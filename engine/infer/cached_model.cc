@@ -15,8 +15,18 @@ namespace {
 // A padded piece costs a whole one, so a few tokens are fed one by one instead: below this share of
 // a piece. A step reads the weights once, a piece of 64 multiplies for about as long as 8 steps.
 constexpr int64_t kStepShare = 8;
+// For prompts, and their ends, that are shorter than a whole piece.
+constexpr int64_t kSmallPiece = 64;
 
 }  // namespace
+
+std::vector<int64_t> PieceTokens(int64_t prompt_tokens, int64_t context_tokens) {
+  const int64_t whole = std::min(prompt_tokens, context_tokens);
+  std::vector<int64_t> pieces = {whole};
+  if (whole > kSmallPiece) pieces.push_back(kSmallPiece);
+  if (whole > 1) pieces.push_back(1);
+  return pieces;
+}
 
 absl::StatusOr<CachedModel> CachedModel::Create(const Model& model, Backend& backend,
                                                 const DeviceModel& weights,
@@ -32,25 +42,28 @@ absl::StatusOr<CachedModel> CachedModel::Create(const Model& model, Backend& bac
   CachedModel result(model, std::move(cache));
   result.rows_ = options.context_tokens;
   result.logits_.resize(static_cast<size_t>(model.spec().vocabulary));
-  const Compute compute = ChooseCompute(options.compute, model.spec());
-  const AdapterLayout* layout = adapter == nullptr ? nullptr : &adapter->layout();
-  const auto compile = [&](int64_t tokens, Program& program) -> absl::Status {
-    program.tokens = tokens;
-    CHOIR_ASSIGN_OR_RETURN(
-        program.graph,
-        BuildCachedGraph(model, layout, tokens, options.context_tokens, options.kv_cache));
-    Bindings bindings;
-    weights.Bind(program.graph.graph, bindings);
-    if (adapter != nullptr) adapter->Bind(program.graph.graph, bindings);
-    result.cache_.Bind(program.graph.graph, bindings);
-    CHOIR_ASSIGN_OR_RETURN(program.executable, backend.Compile(program.graph.graph, bindings,
-                                                               CompileOptions{.compute = compute}));
-    return absl::OkStatus();
-  };
-  CHOIR_RETURN_IF_ERROR(
-      compile(std::min(options.prompt_tokens, options.context_tokens), result.prompt_program_));
-  CHOIR_RETURN_IF_ERROR(compile(1, result.step_program_));
+  for (const int64_t tokens : PieceTokens(options.prompt_tokens, options.context_tokens)) {
+    CHOIR_RETURN_IF_ERROR(result.Compile(weights, adapter, backend, options, tokens));
+  }
   return result;
+}
+
+absl::Status CachedModel::Compile(const DeviceModel& weights, const DeviceAdapter* adapter,
+                                  Backend& backend, const CachedModelOptions& options,
+                                  int64_t tokens) {
+  Program& program = programs_.emplace_back();
+  program.tokens = tokens;
+  const AdapterLayout* const layout = adapter == nullptr ? nullptr : &adapter->layout();
+  CHOIR_ASSIGN_OR_RETURN(program.graph,
+                         BuildCachedGraph(*model_, layout, tokens, rows_, options.kv_cache));
+  Bindings bindings;
+  weights.Bind(program.graph.graph, bindings);
+  if (adapter != nullptr) adapter->Bind(program.graph.graph, bindings);
+  cache_.Bind(program.graph.graph, bindings);
+  const CompileOptions compile{.compute = ChooseCompute(options.compute, model_->spec())};
+  CHOIR_ASSIGN_OR_RETURN(program.executable,
+                         backend.Compile(program.graph.graph, bindings, compile));
+  return absl::OkStatus();
 }
 
 absl::Status CachedModel::Feed(Program& program, std::span<const int32_t> ids, int64_t start) {
@@ -73,10 +86,16 @@ absl::Status CachedModel::Feed(Program& program, std::span<const int32_t> ids, i
   return executable.ReadOutput(program.graph.logits, MutableBytesOf(std::span<float>(logits_)));
 }
 
+// The largest piece that the tokens fill, or the next one if they are worth its padding.
 CachedModel::Program& CachedModel::ProgramFor(int64_t tokens, int64_t start) {
-  // Padding must not reach beyond the cache's end.
-  const bool fits = start + prompt_program_.tokens <= rows_;
-  return fits && tokens >= prompt_program_.tokens / kStepShare ? prompt_program_ : step_program_;
+  for (size_t i = 0; i + 1 < programs_.size(); ++i) {
+    // Padding must not reach beyond the cache's end.
+    if (start + programs_[i].tokens > rows_) continue;
+    const bool is_smallest = i + 2 == programs_.size();
+    const int64_t least = is_smallest ? programs_[i].tokens / kStepShare : programs_[i].tokens;
+    if (tokens >= least) return programs_[i];
+  }
+  return programs_.back();
 }
 
 int64_t CachedModel::Held(std::span<const int32_t> ids) const {

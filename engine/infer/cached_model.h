@@ -22,12 +22,16 @@ namespace choir::engine {
 
 struct CachedModelOptions {
   int64_t context_tokens = 512;  // rows of the cache
-  int64_t prompt_tokens = 64;    // that are processed at once
+  int64_t prompt_tokens = 256;   // that are processed at once
   Compute compute = Compute::kF32;
   // Halves keep 11 bits of each key and value: every stored greedy text stays equal, and the next
   // token's distribution is within 3e-6 nats of the reference's (kv_cache_test.cc).
   KvCacheType kv_cache = KvCacheType::kF16;
 };
+
+// The sizes of the pieces in which a prompt is fed, from the largest down to one token: each is a
+// program of its own.
+std::vector<int64_t> PieceTokens(int64_t prompt_tokens, int64_t context_tokens);
 
 // Not thread-safe: it belongs to the backend's thread.
 class CachedModel {
@@ -58,6 +62,8 @@ class CachedModel {
   };
 
   CachedModel(const Model& model, KvCache cache) : model_(&model), cache_(std::move(cache)) {}
+  absl::Status Compile(const DeviceModel& weights, const DeviceAdapter* adapter, Backend& backend,
+                       const CachedModelOptions& options, int64_t tokens);
   // Feeds `ids` (at most program.tokens) at the cache's row `start`; leaves the last one's logits.
   absl::Status Feed(Program& program, std::span<const int32_t> ids, int64_t start);
   [[nodiscard]] Program& ProgramFor(int64_t tokens, int64_t start);
@@ -65,10 +71,9 @@ class CachedModel {
   const Model* model_;
   KvCache cache_;
   int64_t rows_ = 0;
-  Program prompt_program_;
-  Program step_program_;
-  std::vector<int32_t> held_;  // what the cache's rows are, from row 0 on
-  std::vector<float> logits_;  // after the last of held_
+  std::vector<Program> programs_;  // from most tokens down to one
+  std::vector<int32_t> held_;      // what the cache's rows are, from row 0 on
+  std::vector<float> logits_;      // after the last of held_
   int64_t processed_tokens_ = 0;
 };
 

@@ -200,5 +200,40 @@ TEST_P(KvCacheTest, OnlyNewTokensAreProcessed) {
   EXPECT_FALSE(cached->Logits(std::vector<int32_t>(65, 1)).ok());
 }
 
+// Whole pieces, padded small ones, single tokens, and the cache's end, where padding has no room.
+TEST_P(KvCacheTest, PromptsOfAnyLengthAreFedInPiecesThatFit) {
+  ASSERT_NO_FATAL_FAILURE(Open(records_[0]));
+  const auto cache = [&](int64_t prompt_tokens) {
+    return CachedModel::Create(*model_, *backend_, *weights_, nullptr,
+                               {.context_tokens = 180,
+                                .prompt_tokens = prompt_tokens,
+                                .compute = Compute::kF32,
+                                .kv_cache = KvCacheType::kF32});
+  };
+  auto one_by_one = cache(1);
+  ASSERT_TRUE(one_by_one.ok()) << one_by_one.status();
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 180; ++i) ids.push_back(1 + i * 37 % 500);
+  for (const size_t count : {1, 7, 8, 65, 96, 104, 160, 180}) {
+    const auto prompt = std::span(ids).first(count);
+    auto in_pieces = cache(96);
+    ASSERT_TRUE(in_pieces.ok()) << in_pieces.status();
+    const auto got = in_pieces->Logits(prompt);
+    const auto want = one_by_one->Logits(prompt);
+    ASSERT_TRUE(got.ok() && want.ok()) << count << " tokens";
+    EXPECT_EQ(in_pieces->processed_tokens(), static_cast<int64_t>(count));
+    for (size_t i = 0; i < want->size(); ++i) {
+      ASSERT_NEAR((*got)[i], (*want)[i], 1e-4) << count << " tokens, logit " << i;
+    }
+  }
+}
+
+TEST(PieceTokensTest, GoesDownToOneTokenAndNotBeyondTheContext) {
+  EXPECT_EQ(PieceTokens(256, 512), (std::vector<int64_t>{256, 64, 1}));
+  EXPECT_EQ(PieceTokens(256, 100), (std::vector<int64_t>{100, 64, 1}));
+  EXPECT_EQ(PieceTokens(64, 512), (std::vector<int64_t>{64, 1}));
+  EXPECT_EQ(PieceTokens(1, 512), (std::vector<int64_t>{1}));
+}
+
 }  // namespace
 }  // namespace choir::engine

@@ -93,14 +93,14 @@ absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLay
 }
 
 absl::StatusOr<ModelPlan> PlanForGeneration(const Model& model, const AdapterLayout* adapter,
-                                            int64_t prompt_tokens, int64_t cache_rows,
-                                            KvCacheType cache_type) {
-  CHOIR_ASSIGN_OR_RETURN(const CachedGraph prompt,
-                         BuildCachedGraph(model, adapter, prompt_tokens, cache_rows, cache_type));
-  CHOIR_ASSIGN_OR_RETURN(const CachedGraph decode,
-                         BuildCachedGraph(model, adapter, 1, cache_rows, cache_type));
+                                            std::span<const int64_t> piece_tokens,
+                                            int64_t cache_rows, KvCacheType cache_type) {
   ModelPlan plan;
-  plan.arena_bytes = ArenaBytes(prompt.graph) + ArenaBytes(decode.graph);
+  for (const int64_t tokens : piece_tokens) {
+    CHOIR_ASSIGN_OR_RETURN(const CachedGraph piece,
+                           BuildCachedGraph(model, adapter, tokens, cache_rows, cache_type));
+    plan.arena_bytes += ArenaBytes(piece.graph);
+  }
   plan.weight_bytes = WeightBytes(model);
   plan.adapter_bytes = AdapterBytes(adapter, 1);
   CHOIR_ASSIGN_OR_RETURN(plan.cache_bytes, KvCacheBytes(model.spec(), cache_rows, cache_type));

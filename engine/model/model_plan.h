@@ -5,6 +5,7 @@
 // task which does not fit.
 
 #include <cstdint>
+#include <span>
 
 #include "absl/status/statusor.h"
 
@@ -41,9 +42,10 @@ absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayou
 
 absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,
                                             int64_t tokens);
+// With a program for each of these numbers of tokens.
 absl::StatusOr<ModelPlan> PlanForGeneration(const Model& model, const AdapterLayout* adapter,
-                                            int64_t prompt_tokens, int64_t cache_rows,
-                                            KvCacheType cache_type);
+                                            std::span<const int64_t> piece_tokens,
+                                            int64_t cache_rows, KvCacheType cache_type);
 
 }  // namespace choir::engine
 

@@ -200,8 +200,9 @@ TEST_F(ModelTest, PlanCountsWhatTrainingNeeds) {
   const auto plain = PlanForTraining(model, layout, {.tokens = 32});
   const auto checkpointed = PlanForTraining(model, layout, {.tokens = 32, .checkpoint = true});
   const auto eval = PlanForEvaluation(model, &layout, 32);
-  const auto generation = PlanForGeneration(model, &layout, 16, 48, KvCacheType::kF32);
-  const auto halves = PlanForGeneration(model, &layout, 16, 48, KvCacheType::kF16);
+  constexpr int64_t kPieces[] = {16, 1};
+  const auto generation = PlanForGeneration(model, &layout, kPieces, 48, KvCacheType::kF32);
+  const auto halves = PlanForGeneration(model, &layout, kPieces, 48, KvCacheType::kF16);
   ASSERT_TRUE(plain.ok() && checkpointed.ok() && eval.ok() && generation.ok() && halves.ok());
   uint64_t weights = 0;
   for (const GgufTensor& tensor : model.file().tensors()) weights += tensor.bytes.size();

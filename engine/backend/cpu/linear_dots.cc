@@ -16,14 +16,23 @@ namespace {
 
 constexpr int64_t kMaxTokens = 4;
 
-// What one task reads of W: a few microseconds' worth, so that handing it out costs little and the
-// last one is not waited for long.
-constexpr int64_t kTaskBytes = int64_t{48} << 10;
+// What one task reads of W: a sixteenth, so that the last one is not waited for long, but some
+// microseconds' worth, so that handing it out costs little.
+constexpr int64_t kTasks = 16;
+constexpr int64_t kMinTaskBytes = int64_t{48} << 10;
+constexpr int64_t kMaxTaskBytes = int64_t{256} << 10;
 // What is multiplied with every token before going on: it stays in the first-level cache.
 constexpr int64_t kGroupBytes = int64_t{8} << 10;
 
 int64_t RowBytes(const CpuInput& weight) {
   return static_cast<int64_t>(weight.desc.format->RowBytes(static_cast<size_t>(weight.cols())));
+}
+
+int64_t TaskRows(const CpuInput& weight) {
+  const int64_t row_bytes = RowBytes(weight);
+  const int64_t bytes =
+      std::clamp(weight.rows() * row_bytes / kTasks, kMinTaskBytes, kMaxTaskBytes);
+  return std::max<int64_t>(1, bytes / row_bytes);
 }
 
 // y = x W^T, rows of W in [begin, end).
@@ -161,7 +170,7 @@ absl::StatusOr<CpuProgram> PrepareDotLinear(const CpuCall& call, CpuCompiler& co
   }
   const std::optional<Bypass> bypass = Bypass::Of(call, compiler);
   const int64_t num_rows = call.inputs[1].rows();
-  const int64_t task_rows = std::max<int64_t>(1, kTaskBytes / RowBytes(call.inputs[1]));
+  const int64_t task_rows = TaskRows(call.inputs[1]);
   return [=](CpuRun& run) {
     rows->PrepareTokens(run);
     if (bypass) bypass->MakeU(run);
