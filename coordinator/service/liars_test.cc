@@ -378,13 +378,15 @@ const Case kShareLies[] = {
     {"SwappedShares", "too-few-unmask-shares", Sum::kOfALaterRound,
      [](Lies& l) {
        l.shares = [](secagg::ShareKeys& s) { std::swap(s.shares[0].sealed, s.shares[1].sealed); };
-     }},
+     },
+     3},  // it is named, and left out from then on
     {"GarbageForShares", "too-few-unmask-shares", Sum::kOfALaterRound,
      [](Lies& l) {
        l.shares = [](secagg::ShareKeys& s) {
          for (secagg::SealedShare& share : s.shares) share.sealed.fill(0x5a);
        };
-     }},
+     },
+     3},
 };
 
 const Case kInputLies[] = {
@@ -551,8 +553,10 @@ TEST_F(LiarTest, HolderOfWrongSharesIsNamed) {
   }
 }
 
-TEST_F(LiarTest, DealerOfGarbageIsNamed) {
+// It would end every session that it is let into.
+TEST_F(LiarTest, DealerOfGarbageIsNamedAndGetsNoMoreWork) {
   Start(1);
+  liar_->lies.in_every_session = true;
   liar_->lies.shares = [](secagg::ShareKeys& shares) {
     for (secagg::SealedShare& share : shares.shares) share.sealed.fill(0x5a);
   };
@@ -561,6 +565,7 @@ TEST_F(LiarTest, DealerOfGarbageIsNamed) {
   ASSERT_EQ(status.rounds_size(), 2);
   EXPECT_THAT(status.rounds(0).reason_text(),
               testing::HasSubstr("lied about shares: " + ShortId(nodes_[kLiar]->id())));
+  EXPECT_THAT(ExactContributors(1), testing::ElementsAre(0, 1, 2));
 }
 
 // The first round's input again in the second round: under its own name, and under the new one.

@@ -182,6 +182,8 @@ class RunActor {
   uint64_t trained_tokens_ = 0;
   uint32_t contributors_ = 0;
   std::vector<std::string> left_out_;
+  // Nodes that lied about shares; they get no more work of this run. Not kept over a restart.
+  std::set<NodeId> liars_;
   std::optional<double> held_out_nll_;
   absl::Duration last_round_;
 };

@@ -30,6 +30,9 @@ std::string RandomBytes(RandomSource& random, size_t size) {
 
 absl::StatusOr<v1::CheckInResponse::Task> RunActor::GiveTask(const NodeId& node) {
   if (!running()) return absl::UnavailableError("the run has ended");
+  if (liars_.contains(node)) {
+    return absl::UnavailableError("this device lied about shares in an earlier round of the run");
+  }
   CHOIR_FAILPOINT("coordinator-check-in-before-commit");
   CHOIR_RETURN_IF_ERROR(Do(CheckIn{node, HexEncode(AsBytes(RandomBytes(context_.random, 16)))}));
   CHOIR_FAILPOINT("coordinator-check-in-after-commit");

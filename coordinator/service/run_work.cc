@@ -91,6 +91,7 @@ bool RunActor::Awaits(const UnmaskDone& done) const {
 
 absl::Status RunActor::OnUnmasked(const UnmaskDone& done) {
   Session& session = *sessions_.at(done.cohort);
+  liars_.insert(done.liars.begin(), done.liars.end());
   for (const NodeId& node : done.liars) {
     spdlog::warn("node_lied_about_shares run={} round={} cohort={} node={}", config_.run_id(),
                  round_.round, done.cohort, HexEncode(AsBytes(node)));

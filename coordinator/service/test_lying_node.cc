@@ -49,6 +49,7 @@ absl::StatusOr<std::optional<std::string>> LyingCalls::Join(const v1::JoinCohort
     const auto decoded = secagg::DecodeSessionConfig(AsBytes(**config));
     CHOIR_CHECK(decoded.ok());
     h0_ = secagg::HashConfig(*decoded);
+    if (lies.in_every_session && session_id_ != Text(decoded->session_id)) told_ = false;
     session_id_ = Text(decoded->session_id);
   }
   return config;

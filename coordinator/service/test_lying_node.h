@@ -47,6 +47,7 @@ class LyingCalls final : public NodeCalls {
     std::function<void(v1::SessionMessage&)> raw;
     bool sign = true;
     bool after_the_truth = false;  // told once the honest message is there
+    bool in_every_session = false;
     HangUp hang_up = HangUp::kNever;
   };
 
