@@ -11,23 +11,12 @@
 #include "absl/time/clock.h"
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
 
-#include "coordinator/service/coordinator.h"
+#include "coordinator/service/test_coordinator.h"
 #include "coordinator/service/test_direct_calls.h"
-#include "coordinator/service/test_federation.h"
-#include "coordinator/service/test_node.h"
-#include "proto/trust/invite.h"
-#include "tests/support/temp_dir.h"
 
 namespace choir::coordinator {
 namespace {
-
-class ManualClock final : public Clock {
- public:
-  [[nodiscard]] absl::Time Now() const override { return now; }
-  absl::Time now = absl::FromUnixSeconds(1'800'000'000);
-};
 
 uint64_t BytesOf(const Batch& batch) {
   uint64_t bytes = 0;
@@ -148,49 +137,24 @@ class CountedCalls final : public NodeCalls {
 
 class ScaleTest : public testing::Test {
  protected:
-  ScaleTest() : federation_(dir_.path() + "/data", clock_.now) {
-    spdlog::set_level(spdlog::level::off);
-    loaded_ =
-        std::make_unique<Federation>(LoadFederation(federation_.folder(), clock_.now).value());
-    store_ = std::make_unique<CountingStore>(
-        StoreKinds()[0].open(federation_.folder().Database()).value());
-    blobs_ = OpenDirectoryBlobStore(federation_.folder().Blobs(), 1 << 30).value();
-    coordinator_ =
-        Coordinator::Open(*loaded_, federation_.folder(), *store_, *blobs_, clock_, random_)
-            .value();
-    coordinator_->members().SetAddresses({"localhost:2", "localhost:1"});
-  }
-
-  void AddNodes(uint64_t count) {
-    for (uint64_t i = 0; i < count; ++i) {
-      clock_.now += absl::Seconds(1);  // as fast as devices may enrol
-      const auto invite = coordinator_->members().CreateInvite(3600);
-      const std::string token = trust::DecodeInvite(invite->invite(), clock_.now)->token();
-      nodes_.push_back(std::make_unique<TestNode>(i, loaded_->manifest.federation_id(), random_));
-      auto response = coordinator_->members().Enrol(nodes_.back()->EnrolRequest(token));
-      ASSERT_TRUE(response.ok()) << response.status();
-      nodes_.back()->Joined(*response);
-    }
-  }
-
   void PlayOneRound() {
-    const auto cohort = static_cast<uint32_t>(nodes_.size());
-    v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
+    const auto cohort = static_cast<uint32_t>(coordinator_.nodes().size());
+    v1::RunConfig config = TestRun(coordinator_.blobs(), "fedavg", 1);
     config.mutable_aggregation()->set_target_cohort(cohort);
     config.mutable_aggregation()->set_max_cohort(cohort);
     config.mutable_pacing()->set_stage_wait_s(600);
     ASSERT_TRUE(coordinator_->StartRun(config).ok());
     for (int turn = 0; turn < 100; ++turn) {
-      for (const auto& node : nodes_) {
+      for (const auto& node : coordinator_.nodes()) {
         CountedCalls calls(*coordinator_, node->id(), *store_);
-        const absl::StatusOr<bool> moved = node->Step(calls, clock_.now);
+        const absl::StatusOr<bool> moved = node->Step(calls, coordinator_.now());
         ASSERT_TRUE(moved.ok()) << moved.status();
       }
       store_->call = "other";
       while (coordinator_->DoWork()) {
       }
       if (coordinator_->GetRun("demo")->state() != "running") return;
-      clock_.now += absl::Milliseconds(500);
+      coordinator_.Advance(absl::Milliseconds(500));
     }
     FAIL() << "the round did not end";
   }
@@ -203,25 +167,22 @@ class ScaleTest : public testing::Test {
     }
   }
 
-  TempDir dir_;
-  ManualClock clock_;
-  SystemRandom random_;
-  TestFederation federation_;
-  std::unique_ptr<Federation> loaded_;
-  std::unique_ptr<CountingStore> store_;
-  std::unique_ptr<BlobStore> blobs_;
-  std::unique_ptr<Coordinator> coordinator_;
-  std::vector<std::unique_ptr<TestNode>> nodes_;
+  CountingStore* store_ = nullptr;  // of coordinator_
+  TestCoordinator coordinator_{[this](std::unique_ptr<Store> store) {
+    auto counting = std::make_unique<CountingStore>(std::move(store));
+    store_ = counting.get();
+    return counting;
+  }};
 };
 
 TEST_F(ScaleTest, WhatAMessageWritesDoesNotGrowWithTheCohort) {
   const char* wanted = std::getenv("CHOIR_SCALE_NODES");
-  AddNodes(wanted == nullptr ? 40 : std::strtoull(wanted, nullptr, 10));
+  coordinator_.AddNodes(wanted == nullptr ? 40 : std::strtoull(wanted, nullptr, 10));
   store_->costs.clear();
   const absl::Time before = absl::Now();
   PlayOneRound();
   if (wanted != nullptr) {
-    fmt::print("{} nodes, one round in {:.1f} s, clients included\n", nodes_.size(),
+    fmt::print("{} nodes, one round in {:.1f} s, clients included\n", coordinator_.nodes().size(),
                absl::ToDoubleSeconds(absl::Now() - before));
     Print();
   }
