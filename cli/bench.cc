@@ -198,12 +198,13 @@ absl::Status BenchCommand::Train() {
   if (in_place) {
     CHOIR_ASSIGN_OR_RETURN(*weights_, engine::DeviceModel::Load(*backend_, *model_, plan.weights));
   }
-  config.checkpoint_blocks = plan.checkpoint_blocks;
+  config.recomputed_blocks = plan.recomputed_blocks;
   BenchTraining train{.measured = {},
                       .batch = options_.batch,
                       .rank = options_.rank,
                       .modules = modules->ToString(),
-                      .recompute = plan.checkpoint_blocks,
+                      .recomputed_blocks = plan.recomputed_blocks,
+                      .blocks = static_cast<int64_t>(model_->spec().layers.size()),
                       .streams = plan.weights.streams_blocks(),
                       .predicted_bytes = plan.memory.total_bytes()};
   CHOIR_ASSIGN_OR_RETURN(train.measured,

@@ -47,6 +47,15 @@ std::string DescribeOps(const std::vector<bench::OpProfile>& ops) {
   return table.Render() + "\n";
 }
 
+std::string DescribeSavings(const BenchTraining& train) {
+  std::string text;
+  if (train.recomputed_blocks > 0) {
+    text = fmt::format("recomputes {} of {} blocks; ", train.recomputed_blocks, train.blocks);
+  }
+  if (train.streams) text += "streams weights; ";
+  return text;
+}
+
 std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) {
   const bench::TrainMeasurement& m = train.measured;
   std::string text = fmt::format(
@@ -58,10 +67,7 @@ std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) 
       "           rank {} on {}, {} x {} tokens, {:.1f} % of them real{}; {}moves {}\n", train.rank,
       train.modules, train.batch, head.context_tokens, 100 * m.useful_share,
       m.epoch_share < 1 ? fmt::format(" ({:.1f} % in an epoch)", 100 * m.epoch_share) : "",
-      train.recompute
-          ? train.streams ? "recomputes blocks and streams weights; " : "recomputes blocks; "
-          : "",
-      HumaneBytes(static_cast<uint64_t>(m.work.bytes)));
+      DescribeSavings(train), HumaneBytes(static_cast<uint64_t>(m.work.bytes)));
   const auto peak = static_cast<double>(m.peak_resident_bytes);
   const auto predicted = static_cast<double>(train.predicted_bytes);
   text +=
@@ -119,7 +125,8 @@ nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head)
                          {"batch", train.batch},
                          {"rank", train.rank},
                          {"modules", train.modules},
-                         {"recompute", train.recompute},
+                         {"recompute", train.recomputed_blocks > 0},
+                         {"recomputed_blocks", train.recomputed_blocks},
                          {"stream_weights", train.streams},
                          {"useful_share", m.useful_share},
                          {"epoch_useful_share", m.epoch_share},

@@ -34,7 +34,8 @@ struct BenchTraining {
   int64_t batch = 1;
   int rank = 0;
   std::string modules;
-  bool recompute = false;
+  int64_t recomputed_blocks = 0;
+  int64_t blocks = 0;
   bool streams = false;          // weights from the file, within the budget
   uint64_t predicted_bytes = 0;  // of the process's memory, before anything was allocated
 };

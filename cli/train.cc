@@ -94,7 +94,7 @@ absl::Status TrainCommand::Run() {
   CHOIR_RETURN_IF_ERROR(WithHint(engine::CheckFits(plan, session_.backend->info(), memory_bytes_),
                                  "lower --ctx, train fewer --modules, or use --recompute on"));
   if (options_.dry_run) return absl::OkStatus();
-  config_.checkpoint_blocks = plan.checkpoint_blocks;
+  config_.recomputed_blocks = plan.recomputed_blocks;
   config_.evaluation = EvaluationPlanOf(options_.held_out, data.held_out);
   CHOIR_RETURN_IF_ERROR(PlaceWeights(plan));
   CHOIR_RETURN_IF_ERROR(OpenTrainer(std::move(data.training)));

@@ -53,7 +53,7 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options);
 absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
                                              const engine::Model& model);
 
-// A usage error where the numbers make no sense. `checkpoint_blocks` is left to PlanTraining.
+// A usage error where the numbers make no sense. `recomputed_blocks` is left to PlanTraining.
 // `start` from StartAdapter.
 absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
                                                   const engine::Model& model,

@@ -32,14 +32,16 @@ std::string DescribeDropout(const engine::TrainConfig& config) {
   return fmt::format("dropout {:.3g}, ", config.lora_dropout);
 }
 
-std::string DescribeMemory(const engine::TrainingPlan& plan) {
+std::string DescribeMemory(const engine::TrainingPlan& plan, size_t blocks) {
   const bool streams = plan.weights.streams_blocks();
   return fmt::format(
       "{} (weights {}{}, activations {}{}, adapter and optimizer {}, program {})",
       HumaneBytes(plan.memory.total_bytes()), HumaneBytes(plan.memory.weight_bytes),
       streams ? " at a time, streamed from the file" : "", HumaneBytes(plan.memory.arena_bytes),
-      plan.checkpoint_blocks ? " with recomputation" : "", HumaneBytes(plan.memory.adapter_bytes),
-      HumaneBytes(plan.memory.workspace_bytes));
+      plan.recomputed_blocks > 0
+          ? fmt::format(" with {} of {} blocks recomputed", plan.recomputed_blocks, blocks)
+          : "",
+      HumaneBytes(plan.memory.adapter_bytes), HumaneBytes(plan.memory.workspace_bytes));
 }
 
 }  // namespace
@@ -60,7 +62,7 @@ std::string DescribeOutlook(const TrainOutlook& outlook) {
                         Count(*outlook.micro_batches_per_epoch));
   }
   text += fmt::format("run      {}\n", DescribeRun(outlook));
-  text += fmt::format("memory   {}\n", DescribeMemory(outlook.plan));
+  text += fmt::format("memory   {}\n", DescribeMemory(outlook.plan, spec.layers.size()));
   if (outlook.generation.has_value()) {
     text += fmt::format("chat     {}, {} of it the {} KV cache of {} tokens\n",
                         HumaneBytes(outlook.generation->total_bytes()),
@@ -81,7 +83,8 @@ nlohmann::json OutlookToJson(const TrainOutlook& outlook) {
       {"adapter_bytes", plan.memory.adapter_bytes},
       {"device_memory_bytes", outlook.device.memory_bytes},
       {"program_bytes", plan.memory.workspace_bytes},
-      {"recompute", plan.checkpoint_blocks},
+      {"recompute", plan.recomputed_blocks > 0},
+      {"recomputed_blocks", plan.recomputed_blocks},
       {"stream_weights", plan.weights.streams_blocks()},
       {"trained_values", plan.trained_values},
       {"upload_bytes", plan.trained_values * kLargestValueBytes},

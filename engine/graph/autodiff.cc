@@ -21,7 +21,7 @@ class BackwardPass {
         forward_(graph.nodes().begin(), graph.nodes().end()),
         parameter_gradients_(parameter_gradients),
         gradients_(seeds),
-        recompute_(graph, options.checkpoint_blocks) {
+        recompute_(graph, options.recomputed_blocks) {
     FindWanted(options.wanted);
   }
 

@@ -4,6 +4,7 @@
 // Reverse-mode differentiation: appends the backward nodes of a forward graph, from each op's own
 // rule.
 
+#include <limits>
 #include <map>
 #include <optional>
 #include <vector>
@@ -41,9 +42,12 @@ class GradientContext {
                                                         std::vector<TensorId> updates = {}) = 0;
 };
 
+inline constexpr int64_t kAllBlocks = std::numeric_limits<int64_t>::max();
+
 struct BackwardOptions {
-  // Recompute each block's intermediates from its input instead of keeping them (Chen et al. 2016).
-  bool checkpoint_blocks = false;
+  // Blocks, from the first, whose intermediates are computed again from the block's input instead
+  // of being kept (Chen et al. 2016). The first, because those of the others are gone by then.
+  int64_t recomputed_blocks = 0;
   // Tensors whose gradients the caller wants to have (for tests; training needs none).
   std::vector<TensorId> wanted;
 };

@@ -69,8 +69,9 @@ Residual BuildForward(int num_blocks) {
 
 Residual BuildTrained(int num_blocks, bool checkpoint) {
   Residual net = BuildForward(num_blocks);
-  const auto wanted = AppendBackward(net.graph, {{net.y, net.seed}}, net.parameter_gradients,
-                                     {.checkpoint_blocks = checkpoint, .wanted = {}});
+  const auto wanted =
+      AppendBackward(net.graph, {{net.y, net.seed}}, net.parameter_gradients,
+                     {.recomputed_blocks = checkpoint ? kAllBlocks : 0, .wanted = {}});
   EXPECT_TRUE(wanted.ok()) << wanted.status().ToString();
   return net;
 }
@@ -169,7 +170,7 @@ TEST(AutodiffTest, TensorReadTwiceGetsTheSum) {
   const TensorId y = One(graph, "add", {twice, x});
   const TensorId seed = graph.AddInput("seed", F32(1, 1));
   const auto wanted =
-      AppendBackward(graph, {{y, seed}}, {}, {.checkpoint_blocks = false, .wanted = {x}});
+      AppendBackward(graph, {{y, seed}}, {}, {.recomputed_blocks = 0, .wanted = {x}});
   ASSERT_TRUE(wanted.ok());
   RefValues values = {{x, RefF32({1, 1}, {5})}, {seed, RefF32({1, 1}, {1})}};
   ASSERT_TRUE(RunReference(graph, values).ok());
@@ -183,7 +184,7 @@ TEST(AutodiffTest, OpWithoutGradientOnTheWayIsNamed) {
   const TensorId y = One(graph, "gather_rows", {x, rows});
   const TensorId seed = graph.AddInput("seed", F32(2, 4));
   const auto wanted =
-      AppendBackward(graph, {{y, seed}}, {}, {.checkpoint_blocks = false, .wanted = {x}});
+      AppendBackward(graph, {{y, seed}}, {}, {.recomputed_blocks = 0, .wanted = {x}});
   EXPECT_EQ(wanted.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(wanted.status().message()), testing::HasSubstr("gather_rows"));
 }

@@ -21,7 +21,7 @@ int64_t WidestOutput(const Graph& graph, const Node& node) {
 
 }  // namespace
 
-Recompute::Recompute(Graph& graph, bool enabled)
+Recompute::Recompute(Graph& graph, int64_t num_blocks)
     : graph_(graph),
       forward_(graph.nodes().begin(), graph.nodes().end()),
       producer_(graph.tensors().size(), -1),
@@ -31,15 +31,16 @@ Recompute::Recompute(Graph& graph, bool enabled)
       producer_[static_cast<size_t>(output)] = static_cast<int>(i);
     }
   }
-  if (enabled) FindKept();
+  FindKept(num_blocks);
 }
 
-void Recompute::FindKept() {
+void Recompute::FindKept(int64_t num_blocks) {
   int last_block = -1;
   for (const Node& node : forward_) last_block = std::max(last_block, node.block);
   for (const Node& node : forward_) {
     // A node that changes persistent state must not run twice.
     if (node.block < 0 || node.block == last_block || !node.updates.empty()) continue;
+    if (node.block >= num_blocks) continue;
     const int64_t widest = WidestOutput(graph_, node);
     for (const TensorId output : node.outputs) {
       const Tensor& tensor = graph_.tensor(output);

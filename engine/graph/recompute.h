@@ -19,15 +19,16 @@ namespace choir::engine {
 
 class Recompute {
  public:
-  // Looks at the nodes that `graph` has now; `graph` outlives this. Not enabled: keeps all.
-  Recompute(Graph& graph, bool enabled);
+  // Looks at the nodes that `graph` has now; `graph` outlives this. Blocks from `num_blocks` on
+  // keep all.
+  Recompute(Graph& graph, int64_t num_blocks);
 
   // The tensor that backward nodes use for this forward tensor: itself, or its twin, whose nodes
   // are appended to the graph if they are not there yet.
   TensorId Available(TensorId id);
 
  private:
-  void FindKept();
+  void FindKept(int64_t num_blocks);
 
   Graph& graph_;
   std::vector<Node> forward_;

@@ -60,6 +60,13 @@ uint64_t AdapterBytes(const AdapterLayout* adapter, uint64_t num_parts) {
 
 }  // namespace
 
+absl::StatusOr<uint64_t> ArenaBytesForTraining(const Model& model, const AdapterLayout& adapter,
+                                               const TrainGraphOptions& options) {
+  CHOIR_ASSIGN_OR_RETURN(const TrainGraph train, BuildTrainGraph(model, adapter, options));
+  CHOIR_ASSIGN_OR_RETURN(const AdamWGraph adamw, BuildAdamWGraph(adapter, options.factors));
+  return ArenaBytes(train.graph) + ArenaBytes(adamw.graph);
+}
+
 absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayout& adapter,
                                           const TrainGraphOptions& options, Backend* backend,
                                           const CompileOptions& compile,

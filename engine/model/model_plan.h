@@ -40,6 +40,10 @@ absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayou
                                           const CompileOptions& compile = {},
                                           const WeightResidency& residency = {});
 
+// The activations of that alone: quick, for those who try several options.
+absl::StatusOr<uint64_t> ArenaBytesForTraining(const Model& model, const AdapterLayout& adapter,
+                                               const TrainGraphOptions& options);
+
 absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,
                                             int64_t tokens);
 // With a program for each of these numbers of tokens.

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "engine/backend/reference_backend.h"
 #include "engine/backend/registry.h"
+#include "engine/graph/autodiff.h"
 #include "engine/lora/gguf_adapter.h"
 #include "engine/model/device_model.h"
 #include "engine/model/inference_graph.h"
@@ -358,13 +359,13 @@ TEST_P(ModelReferenceTest, AdapterGradients) {
     ASSERT_OK_AND_ASSIGN(const Adapter adapter, ReadGgufAdapter(stored.dir + "/adapter.gguf"));
     const std::vector<float> want = ReadGradients(LayoutOf(adapter), stored.dir + "/grads.gguf");
     const std::vector<float> ones(stored.ids.size() - 1, 1.0f);
-    for (const bool checkpoint : {false, true}) {
+    for (const int64_t recomputed : {int64_t{0}, int64_t{1}, kAllBlocks}) {
       double loss = 0;
       std::vector<float> got;
-      RunTraining(model, adapter, stored.ids, ones, {.checkpoint = checkpoint}, loss, got);
+      RunTraining(model, adapter, stored.ids, ones, {.recomputed_blocks = recomputed}, loss, got);
       EXPECT_NEAR(loss, stored.entry.at("loss").get<double>(), GetParam().loss);
       const double difference = GradientDifference(LayoutOf(adapter), got, want);
-      EXPECT_LE(difference, GetParam().gradient) << "checkpoint " << checkpoint;
+      EXPECT_LE(difference, GetParam().gradient) << recomputed << " blocks recomputed";
       largest = std::max(largest, difference);
     }
   }
@@ -403,8 +404,8 @@ TEST_P(ModelReferenceTest, OneFactorTrainedAloneHasTheSameGradient) {
     }
     double loss = 0;
     std::vector<float> got;
-    RunTraining(model, adapter, stored.ids, ones, {.factors = factors, .checkpoint = true}, loss,
-                got);
+    RunTraining(model, adapter, stored.ids, ones,
+                {.factors = factors, .recomputed_blocks = kAllBlocks}, loss, got);
     double largest = 0;
     for (const float value : want)
       largest = std::max(largest, std::abs(static_cast<double>(value)));

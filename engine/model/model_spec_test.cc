@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
+#include "engine/graph/autodiff.h"
 #include "engine/model/architecture.h"
 #include "engine/model/model.h"
 #include "engine/model/model_plan.h"
@@ -198,7 +199,8 @@ TEST_F(ModelTest, PlanCountsWhatTrainingNeeds) {
   ASSERT_TRUE(adapter.ok()) << adapter.status().ToString();
   const AdapterLayout layout = LayoutOf(*adapter);
   const auto plain = PlanForTraining(model, layout, {.tokens = 32});
-  const auto checkpointed = PlanForTraining(model, layout, {.tokens = 32, .checkpoint = true});
+  const auto checkpointed =
+      PlanForTraining(model, layout, {.tokens = 32, .recomputed_blocks = kAllBlocks});
   const auto eval = PlanForEvaluation(model, &layout, 32);
   constexpr int64_t kPieces[] = {16, 1};
   const auto generation = PlanForGeneration(model, &layout, kPieces, 48, KvCacheType::kF32);

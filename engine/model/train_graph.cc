@@ -132,9 +132,10 @@ absl::StatusOr<TrainGraph> BuildTrainGraph(const Model& model, const AdapterLayo
   CHOIR_ASSIGN_OR_RETURN(
       const auto gradients,
       AddGradients(result.graph, adapter, model.spec().output_weight(), options.factors));
-  CHOIR_RETURN_IF_ERROR(AppendBackward(result.graph, {{loss.hidden, loss.d_hidden}}, gradients,
-                                       {.checkpoint_blocks = options.checkpoint, .wanted = {}})
-                            .status());
+  CHOIR_RETURN_IF_ERROR(
+      AppendBackward(result.graph, {{loss.hidden, loss.d_hidden}}, gradients,
+                     {.recomputed_blocks = options.recomputed_blocks, .wanted = {}})
+          .status());
   return result;
 }
 

@@ -27,8 +27,9 @@ struct LossInputs {
 struct TrainGraphOptions {
   int64_t tokens = 512;
   TrainedFactors factors = TrainedFactors::kBoth;
-  bool checkpoint = false;  // recompute each layer in the backward pass instead of keeping it
-  double dropout = 0;       // on what adapters read; 0: none
+  // Layers, from the first, that the backward pass recomputes instead of keeping them.
+  int64_t recomputed_blocks = 0;
+  double dropout = 0;  // on what adapters read; 0: none
 };
 
 // One micro-step: adds to the gradients the gradient of loss_scale * sum_t loss_weights_t * nll_t.

@@ -22,8 +22,8 @@ struct WeightResidency {
   // False: the rows that a table of embeddings was asked for are let go after each lookup. Costs
   // nothing to speak of. A table that is also the output stays if that does.
   bool embedding = true;
-  // False: the output table is let go part by part as the loss passes over it. Costs a step the
-  // mapping of its pages: 0.04 ms a MiB.
+  // False: the output table is let go part by part as the loss passes over it. Costs each pass the
+  // mapping of its pages.
   bool output = true;
 
   [[nodiscard]] bool streams_blocks() const { return block_bytes != kAll; }

@@ -37,7 +37,7 @@ struct ComponentWindow {
 };
 
 // How to train. Every field changes the result, except `compute` on another device and
-// `checkpoint_blocks`, which trades time for memory.
+// `recomputed_blocks`, which trades time for memory.
 struct TrainConfig {
   // Optimizer steps; 0: as many as `epochs` passes over the data take.
   int64_t steps = 0;
@@ -62,8 +62,8 @@ struct TrainConfig {
   Compute compute = Compute::kAuto;
   // Needs TrainHooks::evaluate. Changes the result only where patience ends the run.
   EvaluationPlan evaluation{};
-  // Recompute each block's intermediates in the backward pass.
-  bool checkpoint_blocks = false;
+  // Blocks, from the first, whose intermediates the backward pass recomputes.
+  int64_t recomputed_blocks = 0;
 
   // A digest of all that changes the result; part of a checkpoint's identity.
   [[nodiscard]] Digest ContentDigest() const;

@@ -21,7 +21,7 @@ TEST(TrainConfigTest, StepsComeFromEpochsRoundedUp) {
 TEST(TrainConfigTest, DigestSeesWhatChangesTheResultAndNothingElse) {
   TrainConfig config;
   TrainConfig other = config;
-  other.checkpoint_blocks = true;
+  other.recomputed_blocks = 3;
   EXPECT_EQ(config.ContentDigest(), other.ContentDigest());
   other.schedule.peak *= 2;
   EXPECT_NE(config.ContentDigest(), other.ContentDigest());

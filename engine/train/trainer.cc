@@ -104,7 +104,7 @@ absl::StatusOr<Trainer::Programs> Trainer::Compile(const Parts& parts, const Tra
   Programs programs;
   const TrainGraphOptions options{.tokens = config.context_tokens,
                                   .factors = config.factors,
-                                  .checkpoint = config.checkpoint_blocks,
+                                  .recomputed_blocks = config.recomputed_blocks,
                                   .dropout = config.lora_dropout};
   CHOIR_ASSIGN_OR_RETURN(programs.train_graph, BuildTrainGraph(parts.model, layout, options));
   CHOIR_ASSIGN_OR_RETURN(programs.train,

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "engine/backend/registry.h"
+#include "engine/graph/autodiff.h"
 #include "engine/lora/latent.h"
 #include "engine/train/training_plan.h"
 #include "tests/support/temp_dir.h"
@@ -116,7 +117,7 @@ uint64_t ResidentBytesOf(const std::string& path) {
 
 TEST_F(TrainerTest, StreamedWeightsGiveTheSameBitsAndDoNotStayInMemory) {
   TrainConfig config = Config();
-  config.checkpoint_blocks = true;
+  config.recomputed_blocks = kAllBlocks;
   const auto resident = Make(config, Documents(30));
   ASSERT_TRUE(RunFor(*resident, 100, "").ok());
   const uint64_t with_all = ResidentBytesOf(model_path_);
@@ -133,29 +134,50 @@ TEST_F(TrainerTest, StreamedWeightsGiveTheSameBitsAndDoNotStayInMemory) {
 
 TEST_F(TrainerTest, APlanWithinABudgetRecomputesThenStreamsThenRefuses) {
   const AdapterLayout layout = LayoutOf(start_);
-  const auto plan = [&](uint64_t memory_bytes) {
-    auto made =
-        PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes}, Recompute::kAuto);
+  const auto plan = [&](uint64_t memory_bytes, Recompute recompute = Recompute::kAuto) {
+    auto made = PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes}, recompute);
     EXPECT_TRUE(made.ok()) << made.status();
     return *std::move(made);
   };
+  const auto blocks = static_cast<int64_t>(model_->spec().layers.size());
   const TrainingPlan plain = plan(uint64_t{1} << 40);
-  EXPECT_FALSE(plain.checkpoint_blocks);
+  EXPECT_EQ(plain.recomputed_blocks, 0);
   EXPECT_FALSE(plain.weights.streams_blocks());
   EXPECT_TRUE(plain.weights.output);
-  const uint64_t need = plain.memory.total_bytes();
-  const TrainingPlan recomputed = plan(need);
-  EXPECT_TRUE(recomputed.checkpoint_blocks);
+  const TrainingPlan recomputed = plan(uint64_t{1} << 40, Recompute::kOn);
+  EXPECT_EQ(recomputed.recomputed_blocks, blocks);
   EXPECT_LT(recomputed.memory.arena_bytes, plain.memory.arena_bytes);
-  EXPECT_FALSE(recomputed.weights.streams_blocks());
   EXPECT_FALSE(recomputed.weights.output);
   const uint64_t tight = recomputed.memory.total_bytes() - 1000;
   const TrainingPlan streamed = plan(tight);
+  EXPECT_EQ(streamed.recomputed_blocks, blocks);
   EXPECT_LT(streamed.weights.block_bytes, BlockBytes(*model_));
   EXPECT_TRUE(CheckFits(streamed, backend_->info(), tight).ok());
-  const uint64_t too_little = need / 4;
+  const uint64_t too_little = plain.memory.total_bytes() / 4;
   EXPECT_EQ(CheckFits(plan(too_little), backend_->info(), too_little).code(),
             absl::StatusCode::kResourceExhausted);
+}
+
+// Only as many blocks as the memory asks for: one less would be more than 80 % of it.
+TEST_F(TrainerTest, APlanRecomputesNoMoreBlocksThanItMust) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto arena = [&](int64_t blocks) {
+    return *ArenaBytesForTraining(*model_, layout,
+                                  {.tokens = Config().context_tokens, .recomputed_blocks = blocks});
+  };
+  const TrainingPlan all = *PlanTraining(*model_, layout, Config(), *backend_,
+                                         {.memory_bytes = uint64_t{1} << 40}, Recompute::kOn);
+  const uint64_t rest = all.memory.total_bytes() - all.memory.arena_bytes;
+  for (const int64_t blocks : {int64_t{1}, int64_t{3}}) {
+    ASSERT_LT(arena(blocks), arena(blocks - 1));
+    const uint64_t memory_bytes = (rest + arena(blocks)) * 100 / 80 + 200;
+    const auto plan =
+        PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes}, Recompute::kAuto);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->recomputed_blocks, blocks);
+    EXPECT_EQ(plan->memory.arena_bytes, arena(blocks));
+    EXPECT_FALSE(plan->weights.streams_blocks());
+  }
 }
 
 // The adapter that training starts from is among what the program has, and goes.
@@ -206,7 +228,7 @@ TEST_F(TrainerTest, DropoutIsResumedAndRecomputedBitForBit) {
 
   const std::string path = temp_.path() + "/state";
   EXPECT_TRUE(absl::IsCancelled(RunFor(*Make(config, Documents(30)), 3, path)));
-  config.checkpoint_blocks = true;
+  config.recomputed_blocks = kAllBlocks;
   const auto resumed = Make(config, Documents(30));
   ASSERT_TRUE(resumed->Restore(*ReadTrainState(path)).ok());
   ASSERT_TRUE(RunFor(*resumed, 100, path).ok());
@@ -614,11 +636,15 @@ TEST_F(TrainerTest, RecomputingBlocksGivesTheSameBits) {
   const auto kept = Make(Config(), Documents(30));
   ASSERT_TRUE(RunFor(*kept, 100, "").ok());
   TrainConfig config = Config();
-  config.checkpoint_blocks = true;
-  const auto recomputed = Make(config, Documents(30));
-  ASSERT_TRUE(RunFor(*recomputed, 100, "").ok());
-  EXPECT_EQ(StateOf(*recomputed).parameters, StateOf(*kept).parameters);
-  EXPECT_LT(recomputed->memory_use().arena_bytes, kept->memory_use().arena_bytes);
+  uint64_t arena_bytes = kept->memory_use().arena_bytes;
+  for (const int64_t blocks : {int64_t{2}, kAllBlocks}) {
+    config.recomputed_blocks = blocks;
+    const auto recomputed = Make(config, Documents(30));
+    ASSERT_TRUE(RunFor(*recomputed, 100, "").ok());
+    EXPECT_EQ(StateOf(*recomputed).parameters, StateOf(*kept).parameters);
+    EXPECT_LT(recomputed->memory_use().arena_bytes, arena_bytes);
+    arena_bytes = recomputed->memory_use().arena_bytes;
+  }
 }
 
 TEST_F(TrainerTest, ForeignCheckpointIsRefused) {

@@ -31,29 +31,57 @@ struct Planner {
   [[nodiscard]] uint64_t AdapterBytes() const {
     return static_cast<uint64_t>(adapter.num_elements) * sizeof(float);
   }
-  absl::Status Plan(bool checkpoint, TrainingPlan& plan) const;
+  [[nodiscard]] int64_t num_blocks() const {
+    return static_cast<int64_t>(model.spec().layers.size());
+  }
+  [[nodiscard]] TrainGraphOptions GraphOptions(int64_t recomputed_blocks) const {
+    return {.tokens = config.context_tokens,
+            .factors = config.factors,
+            .recomputed_blocks = recomputed_blocks,
+            .dropout = config.lora_dropout};
+  }
+  absl::Status Plan(int64_t recomputed_blocks, TrainingPlan& plan) const;
+  absl::StatusOr<int64_t> FewestBlocks(const TrainingPlan& all, uint64_t memory_bytes) const;
+  absl::Status Recompute(uint64_t comfortable, TrainingPlan& plan) const;
   void Stream(TrainingPlan& plan) const;
 };
 
 // Sets the memory of `plan`, and which tables stay.
-absl::Status Planner::Plan(bool checkpoint, TrainingPlan& plan) const {
-  plan.checkpoint_blocks = checkpoint;
+absl::Status Planner::Plan(int64_t recomputed_blocks, TrainingPlan& plan) const {
+  plan.recomputed_blocks = recomputed_blocks;
   plan.weights.embedding = false;
-  plan.weights.output = !checkpoint;
+  plan.weights.output = recomputed_blocks == 0;
   CHOIR_ASSIGN_OR_RETURN(
       plan.memory,
-      PlanForTraining(model, adapter,
-                      TrainGraphOptions{.tokens = config.context_tokens,
-                                        .factors = config.factors,
-                                        .checkpoint = checkpoint,
-                                        .dropout = config.lora_dropout},
-                      &backend,
+      PlanForTraining(model, adapter, GraphOptions(recomputed_blocks), &backend,
                       CompileOptions{.compute = ChooseCompute(config.compute, model.spec())},
                       plan.weights));
   if (!on_cpu()) return absl::OkStatus();
   const uint64_t program = limits.program_bytes == nullptr ? 0 : limits.program_bytes();
   plan.memory.workspace_bytes += kGrowthBytes + program - std::min(program, AdapterBytes());
   return absl::OkStatus();
+}
+
+// How many blocks to recompute so that the run fits: `all` is the plan with all of them. Only what
+// is kept of activations depends on it, less with each block more.
+absl::StatusOr<int64_t> Planner::FewestBlocks(const TrainingPlan& all,
+                                              uint64_t memory_bytes) const {
+  const uint64_t rest = all.memory.total_bytes() - all.memory.arena_bytes;
+  int64_t enough = num_blocks();
+  for (int64_t too_few = 0; enough - too_few > 1;) {
+    const int64_t blocks = too_few + (enough - too_few) / 2;
+    CHOIR_ASSIGN_OR_RETURN(const uint64_t arena_bytes,
+                           ArenaBytesForTraining(model, adapter, GraphOptions(blocks)));
+    (rest + arena_bytes <= memory_bytes ? enough : too_few) = blocks;
+  }
+  return enough;
+}
+
+absl::Status Planner::Recompute(uint64_t comfortable, TrainingPlan& plan) const {
+  CHOIR_RETURN_IF_ERROR(Plan(num_blocks(), plan));
+  if (plan.memory.total_bytes() > comfortable) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const int64_t blocks, FewestBlocks(plan, comfortable));
+  return blocks == num_blocks() ? absl::OkStatus() : Plan(blocks, plan);
 }
 
 // Lowers the weights of the blocks to what the rest leaves them.
@@ -72,10 +100,10 @@ absl::StatusOr<TrainingPlan> PlanTraining(const Model& model, const AdapterLayou
                                           const MemoryLimits& limits, Recompute recompute) {
   const Planner planner{model, adapter, config, backend, limits};
   TrainingPlan plan;
-  CHOIR_RETURN_IF_ERROR(planner.Plan(recompute == Recompute::kOn, plan));
+  CHOIR_RETURN_IF_ERROR(planner.Plan(recompute == Recompute::kOn ? planner.num_blocks() : 0, plan));
   const uint64_t comfortable = limits.memory_bytes / 100 * kComfortPercent;
   if (recompute == Recompute::kAuto && plan.memory.total_bytes() > comfortable) {
-    CHOIR_RETURN_IF_ERROR(planner.Plan(true, plan));
+    CHOIR_RETURN_IF_ERROR(planner.Recompute(comfortable, plan));
   }
   if (plan.memory.total_bytes() > limits.memory_bytes && planner.on_cpu()) planner.Stream(plan);
   for (const FlatRange& range : adapter.Trained(config.factors)) {

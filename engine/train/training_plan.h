@@ -24,7 +24,7 @@ enum class Recompute : uint8_t {
 
 struct TrainingPlan {
   ModelPlan memory;
-  bool checkpoint_blocks = false;
+  int64_t recomputed_blocks = 0;  // from the first
   // For DeviceModel::Load. A table of embeddings never stays; the output table where blocks are
   // recomputed to save memory; all of the blocks, unless the device is too small.
   WeightResidency weights;
@@ -40,9 +40,10 @@ struct MemoryLimits {
   uint64_t (*program_bytes)() = nullptr;
 };
 
-// The memory of a run with these settings on this backend, whether to recompute, and how much of
-// the weights to stream. kAuto recomputes if the run would take more than 80 % of the memory; where
-// that is not enough, and weights are read in place, they are streamed.
+// The memory of a run with these settings on this backend, how many blocks to recompute, and how
+// much of the weights to stream. kAuto recomputes if the run would take more than 80 % of the
+// memory, no more blocks than that asks for; where all of them are not enough, and weights are read
+// in place, they are streamed.
 absl::StatusOr<TrainingPlan> PlanTraining(const Model& model, const AdapterLayout& adapter,
                                           const TrainConfig& config, Backend& backend,
                                           const MemoryLimits& limits, Recompute recompute);

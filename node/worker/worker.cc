@@ -109,7 +109,7 @@ absl::StatusOr<engine::WeightResidency> PlanMemory(const Job& job, const engine:
       const engine::TrainingPlan plan,
       engine::PlanTraining(model, engine::LayoutOf(adapter), config, backend,
                            {memory_bytes, &ResidentBytes}, engine::Recompute::kAuto));
-  config.checkpoint_blocks = plan.checkpoint_blocks;
+  config.recomputed_blocks = plan.recomputed_blocks;
   CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend.info(), memory_bytes));
   return plan.weights;
 }
