@@ -130,7 +130,13 @@ absl::Status TakeParameters(Cursor& cursor, uint64_t count, TrainState& state) {
 }  // namespace
 
 std::string SerializeTrainState(const TrainState& state) {
-  std::string out(kMagic);
+  // Once, not by doubling: adapters of large models take hundreds of MiB.
+  constexpr size_t kHeaderBytes = 1024;
+  std::string out;
+  out.reserve(kHeaderBytes + state.position.size() +
+              sizeof(float) * (state.parameters.size() + state.first_moment.size() +
+                               state.second_moment.size() + state.best_parameters.size()));
+  out += kMagic;
   Append(out, kVersion);
   Append(out, state.identity.base_model);
   Append(out, state.identity.config);
