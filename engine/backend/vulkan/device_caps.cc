@@ -147,7 +147,8 @@ DeviceCaps ProbeDevice(VkPhysicalDevice device) {
   caps.compute_queue_family = ComputeQueueFamily(device);
   ProbeFeatures(device, extensions, caps);
   caps.unified_memory = HasUnifiedMemory(caps);
-  caps.lanes = caps.IsSoftware();
+  // Some software devices have texel buffers that are too short for a weight's words.
+  caps.lanes = caps.IsSoftware() && caps.max_texels >= caps.max_binding_bytes / 4;
   return caps;
 }
 
