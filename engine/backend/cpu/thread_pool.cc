@@ -11,9 +11,9 @@ namespace choir::engine {
 namespace {
 
 // Waits a little in a loop before sleeping: the gap between two ops is a few microseconds, and
-// waking a sleeping thread costs about fifty; in a virtual machine, whose idle processor goes to
-// others, up to a millisecond. A generator's worker that slept between ops was away half the time.
-// So after some turns of the loop it goes on, but leaves the processor to whoever wants it.
+// waking a sleeping thread costs about fifty. In a virtual machine a generator's worker that slept
+// after that was away half the time (`top`), so it goes on for a while, but leaves the processor
+// to whoever wants it.
 constexpr int kSpins = 4000;
 constexpr std::chrono::milliseconds kLinger{2};
 
