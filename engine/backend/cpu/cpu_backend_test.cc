@@ -76,6 +76,44 @@ TEST(DequantizeTest, VectorsGiveTheBitsOfTheFormatsOwnFunction) {
   }
 }
 
+// y = x W^T of the first `tokens` rows of one x.
+std::vector<float> RunLinear(const WeightFormat& format, int64_t tokens, int num_threads) {
+  constexpr int64_t kRows = 301;
+  const auto cols = static_cast<int64_t>(format.block_elements * (512 / format.block_elements));
+  const auto w = Values(static_cast<size_t>(kRows * cols), 1);
+  std::vector<uint8_t> blocks(format.RowBytes(w.size()));
+  format.quantize_row(w, blocks);
+  Graph graph;
+  const TensorId x = graph.AddInput("x", F32(tokens, cols));
+  const TensorId weight = graph.AddPersistent("w", Weight(&format, kRows, cols));
+  const TensorId y = (*graph.AddNode("linear", {x, weight}, {{"lora", 0}}))[0];
+  graph.MarkOutput(y);
+  const auto backend = MakeBackend(num_threads);
+  const auto executable = backend->Compile(graph, {{weight, {*backend->WrapWeights(blocks)}}}, {});
+  EXPECT_TRUE(executable.ok()) << executable.status().ToString();
+  const auto values = Values(static_cast<size_t>(tokens * cols), 2);
+  EXPECT_TRUE((*executable)->WriteInput(x, BytesOf(std::span<const float>(values))).ok());
+  EXPECT_TRUE((*executable)->Run().ok());
+  std::vector<float> out(static_cast<size_t>(tokens * kRows));
+  EXPECT_TRUE((*executable)->ReadOutput(y, MutableBytesOf(std::span<float>(out))).ok());
+  return out;
+}
+
+TEST(CpuBackendTest, ATokenIsTheSameAmongFewAndOnAnyThreads) {
+  for (const WeightFormat* const format : AllWeightFormats()) {
+    if (format->quantize_row == nullptr) continue;
+    const std::vector<float> one = RunLinear(*format, 1, 1);
+    for (const int64_t tokens : {1, 2, 3, 4}) {
+      for (const int num_threads : {1, 2, 5}) {
+        std::vector<float> first = RunLinear(*format, tokens, num_threads);
+        first.resize(one.size());
+        EXPECT_EQ(first, one) << format->name << ", " << tokens << " tokens, " << num_threads
+                              << " threads";
+      }
+    }
+  }
+}
+
 // Attention and a quantised linear layer with LoRA, forward and loss: every kind of product.
 struct Program {
   static constexpr int64_t kTokens = 150;
