@@ -394,7 +394,7 @@ const Case kInputLies[] = {
      [](Lies& l) { l.header = [](secagg::MaskedInputHeader& h) { h.total_bytes += 4; }; }},
     {"ShorterInput", "shape-mismatch", Sum::kOfAll,
      [](Lies& l) {
-       l.input = [](std::vector<uint8_t>& y) { y.resize(y.size() - 4); };
+       l.input = [](std::vector<uint8_t>& y) { y.erase(y.end() - 4, y.end()); };
        l.header = [](secagg::MaskedInputHeader& h) { h.total_bytes -= 4; };
      }},
     {"HugeInput", "shape-mismatch", Sum::kOfAll,
