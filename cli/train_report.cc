@@ -38,7 +38,7 @@ std::string DescribeReport(const TrainReport& report) {
       "{}: {} steps, {} tokens, mean loss {:.4f}, {} ({} tokens/s)", report.output,
       HumaneCount(report.metrics.steps), HumaneCount(static_cast<int64_t>(report.metrics.tokens)),
       report.metrics.mean_loss, HumaneDuration(report.took), HumaneRate(RateOf(report)));
-  if (report.held_out.has_value()) text += "\n" + DescribeHeldOut(*report.held_out);
+  if (report.held_out.has_value()) text.append("\n").append(DescribeHeldOut(*report.held_out));
   return text;
 }
 

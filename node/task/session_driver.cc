@@ -25,8 +25,9 @@ uint32_t Number(SessionStage stage) {
   return static_cast<uint32_t>(stage);
 }
 
-// The stage that waits for a broadcast, and the failpoint after its answer has left.
-const char* FailpointAfter(ClientStage stage) {
+// The stage that waits for a broadcast, and the failpoint after its answer has left. (Builds
+// without failpoints do not ask.)
+[[maybe_unused]] const char* FailpointAfter(ClientStage stage) {
   switch (stage) {
     case ClientStage::kAdvertised:
       return "node-advertised";
@@ -41,7 +42,7 @@ const char* FailpointAfter(ClientStage stage) {
   }
 }
 
-const char* FailpointBefore(ClientStage stage) {
+[[maybe_unused]] const char* FailpointBefore(ClientStage stage) {
   switch (stage) {
     case ClientStage::kAdvertised:
       return "node-advertise-journalled";
