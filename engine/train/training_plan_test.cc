@@ -1,0 +1,124 @@
+#include "engine/train/training_plan.h"
+
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "engine/graph/autodiff.h"
+#include "engine/train/test_trainer.h"
+
+namespace choir::engine {
+namespace {
+
+// Of the process's pages, those that show this file.
+uint64_t ResidentBytesOf(const std::string& path) {
+  const std::string name = path.substr(path.rfind('/'));
+  std::ifstream maps("/proc/self/smaps");
+  bool ours = false;
+  uint64_t bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    const size_t colon = line.find(':');
+    if (line.find('-') < colon) ours = line.ends_with(name);  // the head of a mapping
+    if (ours && line.starts_with("Rss:")) bytes += std::stoull(line.substr(4)) * 1024;
+  }
+  return bytes;
+}
+
+TEST_F(TrainerTest, StreamedWeightsGiveTheSameBitsAndDoNotStayInMemory) {
+  TrainConfig config = Config();
+  config.recomputed_blocks = kAllBlocks;
+  const auto resident = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*resident, 100, "").ok());
+  const uint64_t with_all = ResidentBytesOf(model_path_);
+  weights_ = std::make_unique<DeviceModel>(*DeviceModel::Load(
+      *backend_, *model_, {.block_bytes = 0, .embedding = false, .output = false}));
+  const auto streamed = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*streamed, 100, "").ok());
+  EXPECT_EQ(SerializeTrainState(StateOf(*streamed)), SerializeTrainState(StateOf(*resident)));
+  EXPECT_GT(with_all, model_->file().size_bytes() / 2);
+  // The system shows the neighbours of a page that it fetches, which for tensors as small as these
+  // is much of the file.
+  EXPECT_LT(ResidentBytesOf(model_path_), with_all / 4 * 3);
+}
+
+TEST_F(TrainerTest, APlanWithinABudgetRecomputesThenStreamsThenRefuses) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto plan = [&](uint64_t memory_bytes, Recompute recompute = Recompute::kAuto) {
+    auto made = PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes}, recompute);
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  };
+  const auto blocks = static_cast<int64_t>(model_->spec().layers.size());
+  const TrainingPlan plain = plan(uint64_t{1} << 40);
+  EXPECT_EQ(plain.recomputed_blocks, 0);
+  EXPECT_FALSE(plain.weights.streams_blocks());
+  EXPECT_TRUE(plain.weights.output);
+  const TrainingPlan recomputed = plan(uint64_t{1} << 40, Recompute::kOn);
+  EXPECT_EQ(recomputed.recomputed_blocks, blocks);
+  EXPECT_LT(recomputed.memory.arena_bytes, plain.memory.arena_bytes);
+  EXPECT_FALSE(recomputed.weights.output);
+  const uint64_t tight = recomputed.memory.total_bytes() - 1000;
+  const TrainingPlan streamed = plan(tight);
+  EXPECT_EQ(streamed.recomputed_blocks, blocks);
+  EXPECT_LT(streamed.weights.block_bytes, BlockBytes(*model_));
+  EXPECT_TRUE(CheckFits(streamed, backend_->info(), tight).ok());
+  const uint64_t too_little = plain.memory.total_bytes() / 4;
+  EXPECT_EQ(CheckFits(plan(too_little), backend_->info(), too_little).code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+// Only as many blocks as the memory asks for: one less would be more than 80 % of it.
+TEST_F(TrainerTest, APlanRecomputesNoMoreBlocksThanItMust) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto arena = [&](int64_t blocks) {
+    return *ArenaBytesForTraining(*model_, layout,
+                                  {.tokens = Config().context_tokens, .recomputed_blocks = blocks});
+  };
+  const TrainingPlan all = *PlanTraining(*model_, layout, Config(), *backend_,
+                                         {.memory_bytes = uint64_t{1} << 40}, Recompute::kOn);
+  const uint64_t rest = all.memory.total_bytes() - all.memory.arena_bytes;
+  for (const int64_t blocks : {int64_t{1}, int64_t{3}}) {
+    ASSERT_LT(arena(blocks), arena(blocks - 1));
+    const uint64_t memory_bytes = (rest + arena(blocks)) * 100 / 80 + 200;
+    const auto plan =
+        PlanTraining(*model_, layout, Config(), *backend_, {memory_bytes}, Recompute::kAuto);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->recomputed_blocks, blocks);
+    EXPECT_EQ(plan->memory.arena_bytes, arena(blocks));
+    EXPECT_FALSE(plan->weights.streams_blocks());
+  }
+}
+
+// The adapter that training starts from is among what the program has, and goes.
+TEST_F(TrainerTest, APlanCountsWhatTheProgramHasWithoutTheStart) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto total = [&](uint64_t (*program_bytes)()) {
+    return PlanTraining(*model_, layout, Config(), *backend_,
+                        {.memory_bytes = uint64_t{1} << 40, .program_bytes = program_bytes},
+                        Recompute::kOff)
+        ->memory.total_bytes();
+  };
+  const uint64_t start_bytes = start_.ParameterCount() * sizeof(float);
+  EXPECT_EQ(total([] { return uint64_t{50} << 20; }) + start_bytes,
+            total(nullptr) + (uint64_t{50} << 20));
+}
+
+TEST_F(TrainerTest, RecomputingBlocksGivesTheSameBits) {
+  const auto kept = Make(Config(), Documents(30));
+  ASSERT_TRUE(RunFor(*kept, 100, "").ok());
+  TrainConfig config = Config();
+  uint64_t arena_bytes = kept->memory_use().arena_bytes;
+  for (const int64_t blocks : {int64_t{2}, kAllBlocks}) {
+    config.recomputed_blocks = blocks;
+    const auto recomputed = Make(config, Documents(30));
+    ASSERT_TRUE(RunFor(*recomputed, 100, "").ok());
+    EXPECT_EQ(StateOf(*recomputed).parameters, StateOf(*kept).parameters);
+    EXPECT_LT(recomputed->memory_use().arena_bytes, arena_bytes);
+    arena_bytes = recomputed->memory_use().arena_bytes;
+  }
+}
+
+}  // namespace
+}  // namespace choir::engine
