@@ -2,23 +2,26 @@
 #define CHOIR_BENCH_TRAIN_MEASURE_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
 #include "base/clock.h"
+#include "bench/in_turn.h"
 #include "bench/op_work.h"
 #include "engine/backend/backend.h"
 #include "engine/lora/adapter.h"
 #include "engine/model/device_model.h"
 #include "engine/model/model.h"
 #include "engine/train/train_config.h"
+#include "engine/train/trainer.h"
 #include "engine/train/training_data.h"
 
 namespace choir::bench {
 
-// What is measured. The references outlive the call.
+// What is measured. The references outlive the run.
 struct TrainSetup {
   const engine::Model& model;
   engine::Backend& backend;
@@ -29,9 +32,7 @@ struct TrainSetup {
 };
 
 struct TrainMeasurement {
-  int64_t steps = 0;
-  double fastest_step_s = 0;
-  double mean_step_s = 0;
+  Times steps;
   double tokens_per_step = 0;  // real ones: padding does not count
   double useful_share = 0;     // real tokens of all places
   double epoch_share = 0;      // the same over a whole epoch of the data
@@ -43,11 +44,40 @@ struct TrainMeasurement {
   std::vector<OpProfile> ops;  // of a micro-batch; empty where the backend does not measure
   std::string chrome_trace;
 
-  [[nodiscard]] double TokensPerSecond() const { return tokens_per_step / fastest_step_s; }
-  [[nodiscard]] double Gflops() const { return work.flops / fastest_step_s * 1e-9; }
+  [[nodiscard]] double TokensPerSecond() const { return tokens_per_step / steps.Fastest(); }
+  [[nodiscard]] double MeanTokensPerSecond() const { return tokens_per_step / steps.Mean(); }
+  [[nodiscard]] double Gflops() const { return work.flops / steps.Fastest() * 1e-9; }
 };
 
-// Trains with `data` and times every step. The peak of resident memory is that of the whole call.
+// Training, timed step by step: from the first micro-batch to the end of the update.
+class TrainRun : public MeasuredRun {
+ public:
+  // With the step that does not count: it warms caches and touches memory.
+  static absl::StatusOr<std::unique_ptr<TrainRun>> Create(TrainSetup setup,
+                                                          engine::TrainingData data);
+
+  // FAILED_PRECONDITION after `steps` of the setup.
+  absl::Status Step() override;
+  [[nodiscard]] const Times& times() const override { return times_; }
+  [[nodiscard]] TrainMeasurement Result() const;
+
+ private:
+  TrainRun(const TrainSetup& setup, double epoch_share, std::unique_ptr<engine::Trainer> trainer);
+  // The next step's time in seconds.
+  absl::StatusOr<double> TimeStep();
+
+  const Clock& clock_;
+  engine::TrainConfig config_;
+  double epoch_share_;
+  std::unique_ptr<engine::Trainer> trainer_;
+  Profiler profiler_;
+  Times times_;
+  engine::StepReport last_;
+  double first_loss_ = 0;
+  uint64_t tokens_ = 0;  // of the steps that count
+};
+
+// All steps of one run. The peak of resident memory is that of the whole call.
 absl::StatusOr<TrainMeasurement> MeasureTraining(TrainSetup setup, engine::TrainingData data);
 
 // Documents that fill every micro-batch of `context_tokens` with made-up tokens, for timing alone.

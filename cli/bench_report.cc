@@ -1,7 +1,5 @@
 #include "cli/bench_report.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
 
 #include "cli/humane.h"
@@ -9,26 +7,14 @@
 namespace choir::cli {
 namespace {
 
-std::string Percent(double part, double whole) {
-  return fmt::format("{:.0f} %", 100 * part / whole);
-}
-
-std::string ShareOf(double part, double whole, const char* of) {
-  return whole > 0 ? fmt::format(" ({} of {})", Percent(part, whole), of) : "";
-}
-
 std::string DescribeHead(const BenchHead& head) {
   std::string text =
       fmt::format("shape      {}, {} weights ({}), {} tokens at once\n", head.shape, head.format,
                   HumaneBytes(head.weight_bytes), HumaneCount(head.context_tokens));
-  text += fmt::format("machine    {} ({})", head.device.name, head.device.driver);
-  if (head.threads > 0) {
-    text += fmt::format(", {} threads, {} products", head.threads, head.bf16 ? "bf16" : "f32");
-  }
-  text += '\n';
-  if (head.gemm_peak_gflops > 0) {
+  text += DescribeMachine(head);
+  if (head.GemmPeakGflops() > 0) {
     text += fmt::format("at best    {:.0f} GFLOP/s in products of these sizes, {:.1f} GB/s read\n",
-                        head.gemm_peak_gflops, head.read_gb_per_s);
+                        head.GemmPeakGflops(), head.read_gb_per_s);
   }
   return text;
 }
@@ -60,9 +46,8 @@ std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) 
   const bench::TrainMeasurement& m = train.measured;
   std::string text = fmt::format(
       "training   {} tokens/s (mean {}); step {:.1f} ms, {:.1f} GFLOP, {:.0f} GFLOP/s{}\n",
-      HumaneRate(m.TokensPerSecond()), HumaneRate(m.tokens_per_step / m.mean_step_s),
-      m.fastest_step_s * 1e3, m.work.flops * 1e-9, m.Gflops(),
-      ShareOf(m.Gflops(), head.gemm_peak_gflops, "the best"));
+      HumaneRate(m.TokensPerSecond()), HumaneRate(m.MeanTokensPerSecond()), m.steps.Fastest() * 1e3,
+      m.work.flops * 1e-9, m.Gflops(), ShareOf(m.Gflops(), head.GemmPeakGflops(), "the best"));
   text += fmt::format(
       "           rank {} on {}, {} x {} tokens, {:.1f} % of them real{}; {}moves {}\n", train.rank,
       train.modules, train.batch, head.context_tokens, 100 * m.useful_share,
@@ -84,7 +69,7 @@ std::string DescribePrompt(const bench::InferMeasurement& m, const BenchHead& he
   std::string text = fmt::format(
       "prompt     {} tokens/s (mean {}), {} at once; {:.0f} GFLOP/s{}\n",
       HumaneRate(m.TokensPerSecond()), HumaneRate(m.MeanTokensPerSecond()), HumaneCount(m.batch),
-      m.Gflops(), ShareOf(m.Gflops(), head.gemm_peak_gflops, "the best"));
+      m.Gflops(), ShareOf(m.Gflops(), head.GemmPeakGflops(), "the best"));
   if (head.profile) text += DescribeOps(m.ops);
   return text;
 }
@@ -99,18 +84,6 @@ std::string DescribeGeneration(const bench::InferMeasurement& m, const BenchHead
   return text;
 }
 
-nlohmann::json OpsToJson(const std::vector<bench::OpProfile>& ops) {
-  nlohmann::json list = nlohmann::json::array();
-  for (const bench::OpProfile& op : ops) {
-    list.push_back({{"op", op.op},
-                    {"calls", op.calls},
-                    {"seconds", op.seconds},
-                    {"flops", op.work.flops},
-                    {"bytes", op.work.bytes}});
-  }
-  return list;
-}
-
 void AddShare(nlohmann::json& json, const char* name, double part, double whole) {
   if (whole > 0) json[name] = part / whole;
 }
@@ -118,10 +91,10 @@ void AddShare(nlohmann::json& json, const char* name, double part, double whole)
 nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head) {
   const bench::TrainMeasurement& m = train.measured;
   nlohmann::json json = {{"tokens_per_second", m.TokensPerSecond()},
-                         {"mean_tokens_per_second", m.tokens_per_step / m.mean_step_s},
-                         {"steps", m.steps},
-                         {"fastest_step_seconds", m.fastest_step_s},
-                         {"mean_step_seconds", m.mean_step_s},
+                         {"mean_tokens_per_second", m.MeanTokensPerSecond()},
+                         {"steps", m.steps.count()},
+                         {"fastest_step_seconds", m.steps.Fastest()},
+                         {"mean_step_seconds", m.steps.Mean()},
                          {"batch", train.batch},
                          {"rank", train.rank},
                          {"modules", train.modules},
@@ -139,7 +112,7 @@ nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head)
                          {"workspace_bytes", m.memory.workspace_bytes},
                          {"first_loss", m.first_loss},
                          {"last_loss", m.last_loss}};
-  AddShare(json, "share_of_peak", m.Gflops(), head.gemm_peak_gflops);
+  AddShare(json, "share_of_peak", m.Gflops(), head.GemmPeakGflops());
   if (head.profile) json["ops"] = OpsToJson(m.ops);
   return json;
 }
@@ -152,13 +125,56 @@ nlohmann::json InferToJson(const bench::InferMeasurement& m, const BenchHead& he
                          {"weight_bytes_per_token", m.WeightBytesPerToken()},
                          {"weight_gb_per_s", m.GigabytesPerSecond()},
                          {"peak_resident_bytes", m.peak_resident_bytes}};
-  AddShare(json, "share_of_peak", m.Gflops(), head.gemm_peak_gflops);
+  AddShare(json, "share_of_peak", m.Gflops(), head.GemmPeakGflops());
   AddShare(json, "share_of_bandwidth", m.GigabytesPerSecond(), head.read_gb_per_s);
   if (head.profile) json["ops"] = OpsToJson(m.ops);
   return json;
 }
 
 }  // namespace
+
+std::string Percent(double part, double whole) {
+  return fmt::format("{:.0f} %", 100 * part / whole);
+}
+
+std::string ShareOf(double part, double whole, const char* of) {
+  return whole > 0 ? fmt::format(" ({} of {})", Percent(part, whole), of) : "";
+}
+
+std::string DescribeMachine(const BenchHead& head) {
+  std::string text = fmt::format("machine    {} ({})", head.device.name, head.device.driver);
+  if (head.threads > 0) {
+    text += fmt::format(", {} threads, {} products", head.threads, head.bf16 ? "bf16" : "f32");
+  }
+  return text + "\n";
+}
+
+nlohmann::json OpsToJson(const std::vector<bench::OpProfile>& ops) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const bench::OpProfile& op : ops) {
+    list.push_back({{"op", op.op},
+                    {"calls", op.calls},
+                    {"seconds", op.seconds},
+                    {"flops", op.work.flops},
+                    {"bytes", op.work.bytes}});
+  }
+  return list;
+}
+
+nlohmann::json HeadToJson(const BenchHead& head) {
+  nlohmann::json json = {{"shape", head.shape},
+                         {"context_tokens", head.context_tokens},
+                         {"backend", head.device.backend},
+                         {"device", head.device.name},
+                         {"features", head.device.features}};
+  if (head.threads > 0) {
+    json["threads"] = head.threads;
+    json["compute"] = head.bf16 ? "bf16" : "f32";
+    json["gemm_peak_gflops"] = head.GemmPeakGflops();
+    json["read_gb_per_s"] = head.read_gb_per_s;
+  }
+  return json;
+}
 
 std::string DescribeBench(const BenchReport& report) {
   std::string text = DescribeHead(report.head);
@@ -171,19 +187,9 @@ std::string DescribeBench(const BenchReport& report) {
 
 nlohmann::json BenchToJson(const BenchReport& report) {
   const BenchHead& head = report.head;
-  nlohmann::json json = {{"shape", head.shape},
-                         {"format", head.format},
-                         {"weight_bytes", head.weight_bytes},
-                         {"context_tokens", head.context_tokens},
-                         {"backend", head.device.backend},
-                         {"device", head.device.name},
-                         {"features", head.device.features}};
-  if (head.threads > 0) {
-    json["threads"] = head.threads;
-    json["compute"] = head.bf16 ? "bf16" : "f32";
-    json["gemm_peak_gflops"] = head.gemm_peak_gflops;
-    json["read_gb_per_s"] = head.read_gb_per_s;
-  }
+  nlohmann::json json = HeadToJson(head);
+  json["format"] = head.format;
+  json["weight_bytes"] = head.weight_bytes;
   if (report.train) json["train"] = TrainingToJson(*report.train, head);
   if (report.prompt) json["prompt"] = InferToJson(*report.prompt, head);
   if (report.generate) json["generate"] = InferToJson(*report.generate, head);

@@ -3,6 +3,7 @@
 
 // What `choir bench` has found, as text for people and as JSON.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,9 +25,16 @@ struct BenchHead {
   bool bf16 = false;
   int64_t context_tokens = 0;
   uint64_t weight_bytes = 0;
-  double gemm_peak_gflops = 0;  // 0: not measured
-  double read_gb_per_s = 0;     // 0: not measured
+  std::vector<double> gemm_peaks_gflops;  // each time that it was measured
+  double read_gb_per_s = 0;               // 0: not measured
   bool profile = false;
+
+  // 0: not measured.
+  [[nodiscard]] double GemmPeakGflops() const {
+    return gemm_peaks_gflops.empty()
+               ? 0
+               : *std::max_element(gemm_peaks_gflops.begin(), gemm_peaks_gflops.end());
+  }
 };
 
 struct BenchTraining {
@@ -46,6 +54,15 @@ struct BenchReport {
   std::optional<bench::InferMeasurement> prompt;
   std::optional<bench::InferMeasurement> generate;
 };
+
+// "48 %"; and "(48 % of the best)", or nothing where the best is not known.
+std::string Percent(double part, double whole);
+std::string ShareOf(double part, double whole, const char* of);
+// Device, threads and products, with the line end.
+std::string DescribeMachine(const BenchHead& head);
+// The head's part of the JSON.
+nlohmann::json HeadToJson(const BenchHead& head);
+nlohmann::json OpsToJson(const std::vector<bench::OpProfile>& ops);
 
 std::string DescribeBench(const BenchReport& report);
 nlohmann::json BenchToJson(const BenchReport& report);
