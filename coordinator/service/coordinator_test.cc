@@ -6,7 +6,6 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,20 +13,16 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
 
 #include "base/file.h"
 #include "coordinator/round/round_state.pb.h"
 #include "coordinator/service/run_plan.h"
+#include "coordinator/service/test_coordinator.h"
 #include "coordinator/service/test_direct_calls.h"
-#include "coordinator/service/test_federation.h"
-#include "coordinator/service/test_node.h"
 #include "coordinator/strategy/server_optimizer.h"
 #include "engine/lora/contribution.h"
 #include "proto/trust/documents.h"
-#include "proto/trust/invite.h"
 #include "secure-agg/core/result_chain.h"
-#include "tests/support/temp_dir.h"
 
 namespace choir::coordinator {
 namespace {
@@ -36,51 +31,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-class ManualClock final : public Clock {
- public:
-  [[nodiscard]] absl::Time Now() const override { return now; }
-  absl::Time now = absl::FromUnixSeconds(1'800'000'000);
-};
-
-class CoordinatorTest : public testing::Test {
+class CoordinatorTest : public testing::Test, protected TestCoordinator {
  protected:
-  CoordinatorTest() : federation_(dir_.path() + "/data", clock_.now) {
-    spdlog::set_level(spdlog::level::off);
-    Open();
-  }
-
-  void Open() {
-    loaded_ =
-        std::make_unique<Federation>(LoadFederation(federation_.folder(), clock_.now).value());
-    store_ = StoreKinds()[0].open(federation_.folder().Database()).value();
-    blobs_ = OpenDirectoryBlobStore(federation_.folder().Blobs(), 1 << 30).value();
-    auto opened =
-        Coordinator::Open(*loaded_, federation_.folder(), *store_, *blobs_, clock_, random_);
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    coordinator_ = *std::move(opened);
-    coordinator_->members().SetAddresses({"localhost:2", "localhost:1"});
-  }
-  // What a kill leaves is what the store and the folder hold: nothing is told to stop.
-  void Restart() {
-    coordinator_.reset();
-    blobs_.reset();
-    store_.reset();
-    Open();
-  }
-
-  std::string Token() {
-    const auto invite = coordinator_->members().CreateInvite(3600);
-    return trust::DecodeInvite(invite->invite(), clock_.now)->token();
-  }
-  void AddNodes(uint64_t count) {
-    const std::string id = loaded_->manifest.federation_id();
-    for (uint64_t i = 0; i < count; ++i) {
-      nodes_.push_back(std::make_unique<TestNode>(nodes_.size(), id, random_));
-      auto response = coordinator_->members().Enrol(nodes_.back()->EnrolRequest(Token()));
-      ASSERT_TRUE(response.ok()) << response.status();
-      nodes_.back()->Joined(*response);
-    }
-  }
   void StartRun(
       const std::string& strategy, uint32_t rounds,
       const std::function<void(v1::RunConfig&)>& change = [](v1::RunConfig&) {}) {
@@ -194,16 +146,6 @@ class CoordinatorTest : public testing::Test {
   static testing::Matcher<const std::vector<float>&> Near(const std::vector<float>& want) {
     return testing::Pointwise(testing::FloatNear(4e-5f), want);
   }
-
-  TempDir dir_;
-  ManualClock clock_;
-  SystemRandom random_;
-  TestFederation federation_;
-  std::unique_ptr<Federation> loaded_;
-  std::unique_ptr<Store> store_;
-  std::unique_ptr<BlobStore> blobs_;
-  std::unique_ptr<Coordinator> coordinator_;
-  std::vector<std::unique_ptr<TestNode>> nodes_;
 };
 
 class CoordinatorStrategyTest : public CoordinatorTest,
@@ -421,6 +363,26 @@ TEST_F(CoordinatorTest, LostSpoolAbandonsTheRoundWithItsReason) {
   EXPECT_EQ(Status().rounds(0).reason(), "damaged-journal");
 }
 
+// The sum's place is taken by a folder, as an unwritable disk would take it.
+TEST_F(CoordinatorTest, SumThatCannotBeWrittenHasItsOwnReasonAndTheRunGoesOn) {
+  AddNodes(4);
+  StartRun("fedavg", 1);
+  Play([&](int) {
+    const v1::RoundStatus round = *Status().rounds().rbegin();
+    if (round.round() != 1 || round.session_stage() != "signing") return;
+    const std::string folder = federation_.folder().Spool() + "/demo/1";
+    for (const auto& session : std::filesystem::directory_iterator(folder)) {
+      ASSERT_TRUE(MakeDirectories(session.path().string() + "/sum/full").ok());
+    }
+  });
+  EXPECT_EQ(Status().state(), "finished");
+  EXPECT_EQ(Status().rounds(0).phase(), "abandoned");
+  EXPECT_EQ(Status().rounds(0).reason(), "not-stored");
+  EXPECT_THAT(Status().rounds(0).reason_text(), HasSubstr("the next round tries again by itself"));
+  EXPECT_EQ(Status().rounds(1).phase(), "published");
+  for (const auto& node : nodes_) EXPECT_THAT(node->aborted(), ElementsAre("not-stored"));
+}
+
 TEST_F(CoordinatorTest, VersionsOfManyCohortsComeInPagesThatFitAMessage) {
   StartRun("fedavg", 100);
   const std::string document = store_->LastVersion("demo").value()->document;
@@ -446,154 +408,6 @@ TEST_F(CoordinatorTest, VersionsOfManyCohortsComeInPagesThatFitAMessage) {
   }
   EXPECT_EQ(versions, 11);
   EXPECT_EQ(results, 10);
-}
-
-TEST_F(CoordinatorTest, SameRunAgainIsTheSameAndAnotherIsRefused) {
-  StartRun("fedavg", 2);
-  StartRun("fedavg", 2);
-  clock_.now += absl::Hours(1);
-  StartRun("fedavg", 2);
-  EXPECT_EQ(coordinator_->StartRun(TestRun(*blobs_, "fedavg", 3)).status().code(),
-            absl::StatusCode::kAlreadyExists);
-}
-
-TEST_F(CoordinatorTest, OperatorSaysHowLongARunLives) {
-  v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
-  const auto from_now = [&](absl::Duration life) { return absl::ToUnixSeconds(clock_.now + life); };
-  const auto life_of = [&](int64_t not_after) {
-    config.set_not_after_unix_s(not_after);
-    return CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now);
-  };
-  const int64_t week = from_now(absl::Hours(24 * 7));
-  EXPECT_EQ(life_of(week)->not_after_unix_s(), week);
-  EXPECT_EQ(life_of(0)->not_after_unix_s(), from_now(absl::Hours(24 * 90)));
-  for (const int64_t bad : {from_now(-absl::Seconds(1)), from_now(absl::Hours(24 * 365 * 11)),
-                            std::numeric_limits<int64_t>::max()}) {
-    const absl::Status status = life_of(bad).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
-    EXPECT_THAT(status.ToString(), HasSubstr("at most 10 years"));
-  }
-}
-
-TEST_F(CoordinatorTest, CohortsAbove128StandOnARegularGraph) {
-  v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
-  const auto session_of = [&](const char* graph, uint32_t largest) {
-    config.mutable_aggregation()->set_graph(graph);
-    config.mutable_aggregation()->set_max_cohort(largest);
-    const auto run = CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now);
-    EXPECT_TRUE(run.ok()) << run.status();
-    return SessionTemplate(*run, run->num_values(), double{run->aggregation().clip_norm()});
-  };
-  EXPECT_EQ(session_of("", 128).graph, secagg::GraphKind::kComplete);
-  EXPECT_EQ(session_of("auto", 1000).graph, secagg::GraphKind::kRegular);
-  EXPECT_EQ(session_of("auto", 1000).corrupt_percent, 5);
-  EXPECT_EQ(session_of("auto", 1000).dropout_percent, 20);
-  EXPECT_EQ(session_of("regular", 8).graph, secagg::GraphKind::kRegular);
-  config.mutable_aggregation()->set_graph("complete");
-  EXPECT_THAT(CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now)->DebugString(),
-              HasSubstr("complete"));
-  config.mutable_aggregation()->set_max_cohort(129);
-  EXPECT_THAT(CompleteRunConfig(config, loaded_->manifest, *blobs_, clock_.now).status().ToString(),
-              HasSubstr("up to 128"));
-}
-
-TEST_F(CoordinatorTest, RunThatCannotBeIsRefusedByField) {
-  const auto refused = [&](const std::function<void(v1::RunConfig&)>& change) {
-    v1::RunConfig config = TestRun(*blobs_, "fedavg", 1);
-    change(config);
-    return coordinator_->StartRun(config).status().ToString();
-  };
-  EXPECT_THAT(refused([](auto& c) { c.set_run_id("Bad Id"); }), HasSubstr("run_id"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_min_cohort(2); }),
-              HasSubstr("min_cohort"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_strategy("sum"); }),
-              HasSubstr("alternating, fedavg"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_ring_bits(13); }),
-              HasSubstr("aggregation"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_clip_norm(NAN); }),
-              HasSubstr("aggregation"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_graph("ring"); }),
-              HasSubstr("aggregation.graph"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_dropout_percent(45); }),
-              HasSubstr("must not exceed 90"));
-  EXPECT_THAT(refused([](auto& c) { c.set_num_values(7); }), HasSubstr("num_values"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_server_optimizer("sgd"); }),
-              HasSubstr("fedadagrad"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_server_beta2(1); }),
-              HasSubstr("server_beta2"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_trim(0.5f); }), HasSubstr("trim"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_aggregation()->set_strategy("sketch"); }),
-              HasSubstr("give a multiple"));
-  EXPECT_THAT(refused([](auto& c) {
-                c.mutable_aggregation()->set_strategy("sketch");
-                c.mutable_aggregation()->set_server_optimizer("fedadam");
-              }),
-              HasSubstr("takes none but plain"));
-  EXPECT_THAT(refused([](auto& c) {
-                c.mutable_aggregation()->set_strategy("latent");
-                c.mutable_aggregation()->set_slices(true);
-              }),
-              HasSubstr("aggregation.slices"));
-  EXPECT_THAT(refused([](auto& c) {
-                c.mutable_gate()->set_data_digest(c.initial_adapter_digest());
-                c.mutable_aggregation()->set_strategy("share-a");
-              }),
-              HasSubstr("nothing to evaluate"));
-  EXPECT_THAT(
-      refused([](auto& c) { c.mutable_gate()->set_data_digest(c.initial_adapter_digest()); }),
-      HasSubstr("cannot evaluate"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_gate()->set_data_digest(std::string(32, 'x')); }),
-              HasSubstr("upload them first"));
-  EXPECT_THAT(refused([](auto& c) { c.set_base_model_digest(std::string(32, 'x')); }),
-              HasSubstr("upload it first"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_pacing()->set_rounds(0); }), HasSubstr("rounds"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_training()->set_learning_rate(INFINITY); }),
-              HasSubstr("training.learning_rate"));
-  EXPECT_THAT(refused([](auto& c) { c.mutable_training()->set_context_tokens(0); }),
-              HasSubstr("training.context_tokens"));
-}
-
-TEST_F(CoordinatorTest, InviteServesOneDeviceOnce) {
-  const std::string token = Token();
-  const std::string id = loaded_->manifest.federation_id();
-  const TestNode one(0, id, random_);
-  const TestNode two(1, id, random_);
-  Members& members = coordinator_->members();
-  EXPECT_TRUE(members.Enrol(one.EnrolRequest(token)).ok());
-  EXPECT_TRUE(members.Enrol(one.EnrolRequest(token)).ok());
-  EXPECT_EQ(members.Enrol(two.EnrolRequest(token)).status().code(),
-            absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(members.Enrol(two.EnrolRequest(std::string(16, 'x'))).status().code(),
-            absl::StatusCode::kPermissionDenied);
-  v1::EnrolRequest stolen = two.EnrolRequest(Token());
-  stolen.set_device_key(one.EnrolRequest(token).device_key());
-  EXPECT_EQ(members.Enrol(stolen).status().code(), absl::StatusCode::kInvalidArgument);
-  clock_.now += absl::Hours(2);
-  EXPECT_EQ(members.Enrol(one.EnrolRequest(token)).status().code(),
-            absl::StatusCode::kPermissionDenied);
-}
-
-TEST_F(CoordinatorTest, RevokedNodeIsRefusedAndAManifestNeverGoesBack) {
-  AddNodes(1);
-  Members& members = coordinator_->members();
-  EXPECT_TRUE(members.Admit(nodes_[0]->id()).ok());
-  ASSERT_TRUE(members.PublishManifest(federation_.ManifestRevoking(nodes_[0]->id(), 2)).ok());
-  EXPECT_EQ(members.Admit(nodes_[0]->id()).code(), absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(members.PublishManifest(federation_.ManifestRevoking("", 2)).code(),
-            absl::StatusCode::kFailedPrecondition);
-  Restart();
-  EXPECT_EQ(coordinator_->members().Admit(nodes_[0]->id()).code(),
-            absl::StatusCode::kPermissionDenied);
-}
-
-TEST_F(CoordinatorTest, NodeThatCallsTooOftenIsSlowedDown) {
-  AddNodes(1);
-  Members& members = coordinator_->members();
-  int refused = 0;
-  for (int i = 0; i < 300; ++i) refused += members.Admit(nodes_[0]->id()).ok() ? 0 : 1;
-  EXPECT_GT(refused, 0);
-  clock_.now += absl::Seconds(1);
-  EXPECT_TRUE(members.Admit(nodes_[0]->id()).ok());
 }
 
 TEST_F(CoordinatorTest, MessagesThatFitNothingAreRefused) {

@@ -12,6 +12,7 @@
 #include "coordinator/service/merge_gate.h"
 #include "coordinator/service/merge_plan.h"
 #include "coordinator/service/norm_bound.h"
+#include "coordinator/service/not_stored.h"
 #include "coordinator/service/run_plan.h"
 #include "coordinator/strategy/slices.h"
 #include "engine/lora/contribution.h"
@@ -146,7 +147,7 @@ absl::StatusOr<std::vector<float>> StepServer(const ServerOptimizerConfig& confi
   if (state.empty()) return update;
   const std::string bytes = SerializeServerState(state);
   const Digest digest = Sha256Of(bytes);
-  CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
+  CHOIR_RETURN_IF_ERROR(NotStored(blobs.PutWhole(digest, AsBytes(bytes))));
   version.set_server_state_digest(std::string(AsText(digest)));
   return update;
 }
@@ -174,7 +175,7 @@ absl::Status StoreBasis(const VersionState& state, BlobStore& blobs, v1::Adapter
   if (!state.basis.has_value()) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(*state.basis));
   const Digest digest = Sha256Of(std::string_view(bytes));
-  CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
+  CHOIR_RETURN_IF_ERROR(NotStored(blobs.PutWhole(digest, AsBytes(bytes))));
   version.set_basis_digest(std::string(AsText(digest)));
   version.set_basis_bytes(bytes.size());
   return absl::OkStatus();
@@ -217,7 +218,7 @@ absl::StatusOr<MergeOutput> MergeRound(const MergeInput& input, const trust::Sig
   CHOIR_RETURN_IF_ERROR(StoreBasis(state, blobs, version));
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, engine::SerializeGgufAdapter(state.adapter));
   const Digest digest = Sha256Of(bytes);
-  CHOIR_RETURN_IF_ERROR(blobs.PutWhole(digest, AsBytes(bytes)));
+  CHOIR_RETURN_IF_ERROR(NotStored(blobs.PutWhole(digest, AsBytes(bytes))));
   CHOIR_RETURN_IF_ERROR(
       PassGate(input.config, parent, digest, {input.evaluate, input.gate_folder, blobs}, version));
   if (version.has_held_out_nll()) out.held_out_nll = version.held_out_nll();

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "coordinator/service/not_stored.h"
 #include "coordinator/service/run_plan.h"
 #include "secure-agg/core/abort_reason.h"
 
@@ -32,7 +33,7 @@ class TemporaryFolder {
 absl::Status CopyBlob(BlobStore& blobs, const Digest& digest, const std::string& path) {
   CHOIR_ASSIGN_OR_RETURN(const BlobInfo info, blobs.Stat(digest));
   CHOIR_ASSIGN_OR_RETURN(const std::string bytes, blobs.Read(digest, 0, info.stored_bytes));
-  return AtomicWriteSecretFile(path, bytes);
+  return NotStored(AtomicWriteSecretFile(path, bytes));
 }
 
 absl::StatusOr<EvaluationJob> JobOf(const v1::RunConfig& config, const GateParts& parts) {
@@ -67,7 +68,7 @@ absl::Status PassGate(const v1::RunConfig& config, const v1::AdapterVersion& par
   if (!parts.evaluate) {
     return absl::FailedPreconditionError("this coordinator cannot evaluate, and the run wants it");
   }
-  CHOIR_RETURN_IF_ERROR(MakeDirectories(parts.folder, 0700));
+  CHOIR_RETURN_IF_ERROR(NotStored(MakeDirectories(parts.folder, 0700)));
   const TemporaryFolder cleaned(parts.folder);
   CHOIR_ASSIGN_OR_RETURN(const EvaluationJob job, JobOf(config, parts));
   double before = parent.held_out_nll();

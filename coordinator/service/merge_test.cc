@@ -1,7 +1,10 @@
 // What a merge makes of cohorts' sums, good and bad, without rounds around it.
 #include "coordinator/service/merge.h"
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 
 #include <gtest/gtest.h>
 
@@ -17,6 +20,26 @@
 
 namespace choir::coordinator {
 namespace {
+
+// While it lives no file grows beyond `bytes`: writing fails, as on a full disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int) = signal(SIGXFSZ, SIG_IGN);
+};
 
 class MergeTest : public testing::Test {
  protected:
@@ -240,6 +263,17 @@ TEST_F(MergeTest, SlicesAreDividedByWhatTrainedThem) {
 TEST_F(MergeTest, OnlyBadCohortsIsTheirReason) {
   const auto output = Merge({Cohort("liars", 20.0f, 1e6)});
   EXPECT_EQ(secagg::ReasonOf(output.status()), secagg::AbortReason::kSumOutOfBound);
+}
+
+TEST_F(MergeTest, AdapterThatCannotBeWrittenHasItsOwnReason) {
+  const MergeInput::Cohort cohort = Cohort("x", 1.0f);
+  absl::Status merged;
+  {
+    const FileSizeLimit full(64);
+    merged = Merge({cohort}).status();
+  }
+  EXPECT_EQ(secagg::ReasonOf(merged), secagg::AbortReason::kNotStored) << merged;
+  EXPECT_TRUE(Merge({cohort}).ok());
 }
 
 }  // namespace

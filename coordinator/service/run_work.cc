@@ -18,7 +18,7 @@ namespace {
 
 std::string ReasonName(const absl::Status& status) {
   const auto reason = secagg::ReasonOf(status);
-  return reason.has_value() ? std::string(secagg::AbortReasonName(*reason)) : "merge-failed";
+  return std::string(secagg::AbortReasonName(reason.value_or(secagg::AbortReason::kMergeFailed)));
 }
 
 // The same failure, with the names that it brought: for operators.

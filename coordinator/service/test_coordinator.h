@@ -18,7 +18,8 @@
 
 namespace choir::coordinator {
 
-// A coordinator in this process, with a clock that only the test moves, and its enrolled nodes.
+// A coordinator in this process, without gRPC, with a clock that only the test moves, and its
+// enrolled nodes. A fixture may inherit from it, to reach into its parts.
 class TestCoordinator {
  public:
   // `wrap` may put a store of the test's around the real one.
@@ -33,13 +34,18 @@ class TestCoordinator {
   [[nodiscard]] const std::vector<std::unique_ptr<TestNode>>& nodes() const { return nodes_; }
   [[nodiscard]] absl::Time now() const { return clock_.now; }
   void Advance(absl::Duration by) { clock_.now += by; }
+  // What a kill leaves is what the store and the folder hold: nothing is told to stop.
+  void Restart();
 
- private:
+ protected:
   class ManualClock final : public Clock {
    public:
     [[nodiscard]] absl::Time Now() const override { return now; }
     absl::Time now = absl::FromUnixSeconds(1'800'000'000);
   };
+
+  // A fresh invite's.
+  std::string Token();
 
   TempDir dir_;
   ManualClock clock_;
@@ -50,6 +56,11 @@ class TestCoordinator {
   std::unique_ptr<BlobStore> blobs_;
   std::unique_ptr<Coordinator> coordinator_;
   std::vector<std::unique_ptr<TestNode>> nodes_;
+
+ private:
+  void Open();
+
+  WrapStore wrap_;
 };
 
 }  // namespace choir::coordinator

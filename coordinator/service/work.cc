@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "base/status_macros.h"
+#include "coordinator/service/not_stored.h"
 
 namespace choir::coordinator {
 namespace {
@@ -16,8 +17,8 @@ absl::StatusOr<secagg::RoundResult> Unmask(UnmaskWork work, std::vector<secagg::
   liars = work.core.liars();
   CHOIR_RETURN_IF_ERROR(closed);
   CHOIR_ASSIGN_OR_RETURN(const secagg::SessionSum sum, std::move(work.core).TakeSum());
-  CHOIR_RETURN_IF_ERROR(MakeDirectories(work.folder, 0700));
-  CHOIR_RETURN_IF_ERROR(AtomicWriteFile(work.sum_path, AsChars(sum.packed), 0600));
+  CHOIR_RETURN_IF_ERROR(NotStored(MakeDirectories(work.folder, 0700)));
+  CHOIR_RETURN_IF_ERROR(NotStored(AtomicWriteFile(work.sum_path, AsChars(sum.packed), 0600)));
   CHOIR_FAILPOINT("coordinator-sum-written");
   secagg::RoundResult result;
   result.federation_id = config.federation_id;

@@ -119,7 +119,7 @@ absl::Status SqliteConnection::StatusOf(int code) const {
     case SQLITE_LOCKED:
       return absl::UnavailableError(text + "; is another coordinator using this folder?");
     case SQLITE_FULL:
-      return absl::ResourceExhaustedError(text + "; free some space and start again");
+      return absl::ResourceExhaustedError(text + "; free some space on its disk");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return absl::DataLossError(text + "; restore it from a backup");

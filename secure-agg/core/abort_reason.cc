@@ -54,6 +54,8 @@ absl::StatusCode CodeOf(AbortReason reason) {
     case AbortReason::kTooFewSignatures:
     case AbortReason::kTooFewUnmaskShares:
     case AbortReason::kSigningFailed:
+    case AbortReason::kNotStored:
+    case AbortReason::kMergeFailed:
       return absl::StatusCode::kAborted;
     default:
       return absl::StatusCode::kPermissionDenied;
