@@ -20,6 +20,7 @@
 #include "coordinator/service/test_node.h"
 #include "coordinator/service/test_remote_calls.h"
 #include "proto/trust/invite.h"
+#include "tests/support/forward_clock.h"
 #include "tests/support/temp_dir.h"
 
 namespace choir::coordinator {
@@ -30,18 +31,6 @@ using std::chrono::seconds;
 void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + seconds(30));
 }
-
-// The system's clock, which a test may put forward.
-class ForwardClock final : public Clock {
- public:
-  [[nodiscard]] absl::Time Now() const override {
-    return absl::Now() + absl::Seconds(seconds_.load());
-  }
-  void Advance(int64_t by_seconds) { seconds_ += by_seconds; }
-
- private:
-  std::atomic<int64_t> seconds_ = 0;
-};
 
 class ServerTest : public testing::Test {
  protected:
