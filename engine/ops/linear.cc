@@ -1,3 +1,5 @@
+#include <iterator>
+
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
@@ -119,11 +121,18 @@ OpExample Dropped(const LinearShape& shape, double rate) {
       .ints = {{-123456789, 42, 7}}};
 }
 
+// Of 1 to 4 tokens, with and without a bypass: generation and the ends of prompts have kernels of
+// their own. Rows of one block, of several, and of a number that no kernel takes at once.
+constexpr LinearShape kFewTokens[] = {{1, 1, 1, 0},   {1, 64, 33, 0}, {1, 40, 9, 3},
+                                      {2, 64, 37, 0}, {2, 260, 9, 3}, {3, 40, 33, 0},
+                                      {3, 70, 66, 8}, {4, 300, 5, 0}, {4, 64, 35, 4}};
+constexpr LinearShape kManyTokens[] = {{5, 7, 3, 2}, {17, 65, 40, 4}, {9, 96, 72, 8}};
+
 std::vector<OpExample> Examples() {
   std::vector<OpExample> examples;
-  for (const LinearShape shape :
-       {LinearShape{1, 1, 1, 0}, LinearShape{1, 64, 33, 0}, LinearShape{5, 7, 3, 2},
-        LinearShape{17, 65, 40, 4}, LinearShape{9, 96, 72, 8}, LinearShape{1, 40, 9, 3}}) {
+  std::vector<LinearShape> shapes(std::begin(kFewTokens), std::end(kFewTokens));
+  shapes.insert(shapes.end(), std::begin(kManyTokens), std::end(kManyTokens));
+  for (const LinearShape& shape : shapes) {
     for (const FormatRow& row : FormatRows(shape.in)) {
       OpExample example = {
           .name = fmt::format("{}_{}x{}x{}_r{}", row.format->name, shape.tokens, row.cols,
@@ -142,7 +151,8 @@ std::vector<OpExample> Examples() {
   // A whole row of quads, a row that ends within one, few tokens, a rate that drops nearly all.
   for (const DroppedShape& shape :
        {DroppedShape{{5, 8, 3, 2}, 0.25}, DroppedShape{{17, 65, 40, 4}, 0.5},
-        DroppedShape{{1, 39, 9, 3}, 0.1}, DroppedShape{{6, 34, 5, 1}, 0.9}}) {
+        DroppedShape{{1, 39, 9, 3}, 0.1}, DroppedShape{{3, 40, 7, 2}, 0.4},
+        DroppedShape{{6, 34, 5, 1}, 0.9}}) {
     examples.push_back(Dropped(shape.linear, shape.rate));
   }
   return examples;
