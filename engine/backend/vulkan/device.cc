@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/backend/vulkan/device_features.h"
 #include "engine/backend/vulkan/result.h"
 
 namespace choir::engine::vulkan {
@@ -71,6 +72,8 @@ absl::StatusOr<std::unique_ptr<Device>> Device::Open(Instance instance,
   caps.unified_memory = caps.unified_memory && options.may_map;
   caps.subgroup_arithmetic = caps.subgroup_arithmetic && options.may_subgroups;
   caps.lanes = caps.lanes && options.may_lanes;
+  caps.fp16 = caps.fp16 && options.may_ways;
+  caps.int8_dot = caps.int8_dot && options.may_ways;
   std::unique_ptr<Device> device(new Device(std::move(instance), physical, std::move(caps)));
   CHOIR_RETURN_IF_ERROR(device->Init());
   return device;
@@ -83,8 +86,12 @@ absl::Status Device::Init() {
   queue.queueFamilyIndex = caps_.compute_queue_family;
   queue.queueCount = 1;
   queue.pQueuePriorities = &priority;
+  const FeatureChain features(caps_);
   VkDeviceCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+  info.pNext = &features.head;
+  info.enabledExtensionCount = static_cast<uint32_t>(features.extensions.size());
+  info.ppEnabledExtensionNames = features.extensions.data();
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queue;
   VkDevice handle = VK_NULL_HANDLE;

@@ -22,6 +22,7 @@ struct DeviceOptions {
   bool may_map = true;        // false: never map device memory, even where the CPU could see it
   bool may_subgroups = true;  // false: as if the device had no subgroup operations
   bool may_lanes = true;      // false: a GPU's shaders even on a device that is a CPU
+  bool may_ways = true;       // false: as if the device had f32 products only
 };
 
 // An opened device with its one compute queue. Not thread-safe.

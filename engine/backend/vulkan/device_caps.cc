@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/backend/vulkan/device_features.h"
+
 namespace choir::engine::vulkan {
 namespace {
 
@@ -16,19 +18,6 @@ constexpr uint32_t kNeededInvocations = 256;
 constexpr uint32_t kNeededSharedBytes = 16384;
 constexpr uint32_t kNeededPushBytes = 128;
 constexpr uint32_t kNeededStorageBuffers = 9;
-
-std::vector<VkExtensionProperties> Extensions(VkPhysicalDevice device) {
-  uint32_t count = 0;
-  vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
-  std::vector<VkExtensionProperties> extensions(count);
-  vkEnumerateDeviceExtensionProperties(device, nullptr, &count, extensions.data());
-  return extensions;
-}
-
-bool Has(const std::vector<VkExtensionProperties>& extensions, std::string_view name) {
-  return std::any_of(extensions.begin(), extensions.end(),
-                     [name](const auto& e) { return name == e.extensionName; });
-}
 
 // A queue family that computes but does not draw, if there is one: its work does not stand in the
 // way of the screen's.
@@ -71,38 +60,14 @@ void ProbeLimits(const VkPhysicalDeviceProperties& properties, DeviceCaps& caps)
   }
 }
 
-void ProbeFeatures(VkPhysicalDevice device, const std::vector<VkExtensionProperties>& extensions,
-                   DeviceCaps& caps) {
-  VkPhysicalDevice16BitStorageFeatures storage16{};
-  storage16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES;
-  VkPhysicalDevice8BitStorageFeatures storage8{};
-  storage8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES;
-  VkPhysicalDeviceShaderFloat16Int8Features fp16{};
-  fp16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
-  VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
-  dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
-  VkPhysicalDeviceFeatures2 features{};
-  features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
-  features.pNext = &storage16;
-  if (Has(extensions, VK_KHR_8BIT_STORAGE_EXTENSION_NAME)) {
-    storage8.pNext = features.pNext;
-    features.pNext = &storage8;
-  }
-  if (Has(extensions, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME)) {
-    fp16.pNext = features.pNext;
-    features.pNext = &fp16;
-  }
-  if (Has(extensions, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
-    dot.pNext = features.pNext;
-    features.pNext = &dot;
-  }
-  vkGetPhysicalDeviceFeatures2(device, &features);
-  caps.storage_16bit = storage16.storageBuffer16BitAccess == VK_TRUE;
-  caps.storage_8bit = storage8.storageBuffer8BitAccess == VK_TRUE;
-  caps.fp16 = fp16.shaderFloat16 == VK_TRUE;
-  caps.int8_dot = dot.shaderIntegerDotProduct == VK_TRUE;
-  caps.cooperative_matrix = Has(extensions, "VK_KHR_cooperative_matrix");
-  caps.memory_budget = Has(extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+void ProbeFeatures(VkPhysicalDevice device, const DeviceExtensions& extensions, DeviceCaps& caps) {
+  const FeatureChain features(device, extensions);
+  caps.storage_16bit = features.storage16.storageBuffer16BitAccess == VK_TRUE;
+  caps.storage_8bit = features.storage8.storageBuffer8BitAccess == VK_TRUE;
+  caps.fp16 = features.fp16.shaderFloat16 == VK_TRUE;
+  caps.int8_dot = features.dot.shaderIntegerDotProduct == VK_TRUE;
+  caps.cooperative_matrix = extensions.Has("VK_KHR_cooperative_matrix");
+  caps.memory_budget = extensions.Has(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 }
 
 bool HasUnifiedMemory(const DeviceCaps& caps) {
@@ -120,7 +85,7 @@ bool HasUnifiedMemory(const DeviceCaps& caps) {
 
 DeviceCaps ProbeDevice(VkPhysicalDevice device) {
   DeviceCaps caps;
-  const std::vector<VkExtensionProperties> extensions = Extensions(device);
+  const DeviceExtensions extensions(device);
   VkPhysicalDeviceMaintenance3Properties maintenance{};
   maintenance.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES;
   VkPhysicalDeviceSubgroupProperties subgroup{};
@@ -131,7 +96,7 @@ DeviceCaps ProbeDevice(VkPhysicalDevice device) {
   VkPhysicalDeviceProperties2 properties{};
   properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
   properties.pNext = &subgroup;
-  if (Has(extensions, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME)) {
+  if (extensions.Has(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME)) {
     driver.pNext = properties.pNext;
     properties.pNext = &driver;
   }

@@ -24,7 +24,7 @@ absl::Status NameNode(const absl::Status& status, const Node& node, size_t index
 
 absl::StatusOr<std::unique_ptr<Executable>> VulkanExecutable::Compile(
     std::shared_ptr<Workshop> workshop, const Graph& graph,
-    const std::map<TensorId, Binding>& bindings) {
+    const std::map<TensorId, Binding>& bindings, Compute compute) {
   std::unique_ptr<VulkanExecutable> made(new VulkanExecutable(std::move(workshop)));
   Device& device = *made->workshop_->device;
   made->plan_ = PlanMemory(graph, static_cast<int64_t>(device.caps().storage_alignment));
@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Executable>> VulkanExecutable::Compile(
   CHOIR_RETURN_IF_ERROR(made->Bind(graph, bindings));
   made->PlaceHostSlots(graph);
   std::vector<Command> commands = made->HostCopies(true);
-  CHOIR_RETURN_IF_ERROR(made->RecordNodes(graph, commands));
+  CHOIR_RETURN_IF_ERROR(made->RecordNodes(graph, compute, commands));
   const std::vector<Command> last = made->HostCopies(false);
   commands.insert(commands.end(), last.begin(), last.end());
   CHOIR_ASSIGN_OR_RETURN(
@@ -113,9 +113,11 @@ std::vector<TensorView> VulkanExecutable::Views(const std::vector<TensorId>& ids
   return views;
 }
 
-absl::Status VulkanExecutable::RecordNodes(const Graph& graph, std::vector<Command>& commands) {
+absl::Status VulkanExecutable::RecordNodes(const Graph& graph, Compute compute,
+                                           std::vector<Command>& commands) {
   KernelContext context(workshop_->device, workshop_->pipelines, workshop_->tuner, buffers_,
-                        workshop_->max_weight_binding_bytes, workshop_->pacer.WorkPerSubmission());
+                        workshop_->max_weight_binding_bytes, workshop_->pacer.WorkPerSubmission(),
+                        compute);
   if (workshop_->profile) node_ends_.push_back(commands.size());
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     const Node& node = graph.nodes()[i];

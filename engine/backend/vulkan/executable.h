@@ -19,7 +19,7 @@ namespace choir::engine::vulkan {
 struct Workshop {
   std::shared_ptr<Device> device;
   PipelineStore pipelines;
-  BlockTuner tuner;
+  ProductTuner tuner;
   Pacer pacer;
   uint64_t max_weight_binding_bytes;     // one binding covers
   uint64_t max_weight_allocation_bytes;  // one piece of a buffer of weights
@@ -31,7 +31,7 @@ class VulkanExecutable final : public Executable {
  public:
   static absl::StatusOr<std::unique_ptr<Executable>> Compile(
       std::shared_ptr<Workshop> workshop, const Graph& graph,
-      const std::map<TensorId, Binding>& bindings);
+      const std::map<TensorId, Binding>& bindings, Compute compute);
 
   absl::Status WriteInput(TensorId input, std::span<const uint8_t> bytes) override;
   absl::Status Run() override;
@@ -49,7 +49,7 @@ class VulkanExecutable final : public Executable {
 
   explicit VulkanExecutable(std::shared_ptr<Workshop> workshop) : workshop_(std::move(workshop)) {}
   absl::Status Bind(const Graph& graph, const std::map<TensorId, Binding>& bindings);
-  absl::Status RecordNodes(const Graph& graph, std::vector<Command>& commands);
+  absl::Status RecordNodes(const Graph& graph, Compute compute, std::vector<Command>& commands);
   absl::Status Allocate(uint64_t scratch_bytes);
   void PlaceHostSlots(const Graph& graph);
   [[nodiscard]] std::vector<Command> HostCopies(bool inputs) const;

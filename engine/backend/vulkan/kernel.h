@@ -15,9 +15,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "engine/backend/vulkan/block_tuner.h"
 #include "engine/backend/vulkan/command_list.h"
 #include "engine/backend/vulkan/device.h"
+#include "engine/backend/vulkan/product_tuner.h"
 #include "engine/graph/graph.h"
 
 namespace choir::engine::vulkan {
@@ -86,21 +86,31 @@ class KernelContext {
  public:
   // `max_weight_bytes`: largest range of a weight that one binding may cover.
   // The device is shared with the constants' buffers.
-  KernelContext(std::shared_ptr<Device> device, PipelineStore& pipelines, BlockTuner& tuner,
-                BufferTable& buffers, uint64_t max_weight_bytes, double max_work)
+  KernelContext(std::shared_ptr<Device> device, PipelineStore& pipelines, ProductTuner& tuner,
+                BufferTable& buffers, uint64_t max_weight_bytes, double max_work, Compute compute)
       : device_(std::move(device)),
         pipelines_(&pipelines),
         tuner_(&tuner),
         buffers_(&buffers),
         max_weight_bytes_(max_weight_bytes),
-        max_work_(max_work) {}
+        max_work_(max_work),
+        compute_(compute) {}
+
+  // One with a list of commands and memory of its own, to try things; it has no node.
+  [[nodiscard]] KernelContext Apart(BufferTable& buffers) const {
+    return KernelContext(device_, *pipelines_, *tuner_, buffers, max_weight_bytes_, max_work_,
+                         compute_);
+  }
 
   // Turns to the next node: its tensors, in order; the scratch memory starts afresh.
   void BeginNode(const Node& node, std::vector<TensorView> inputs, std::vector<TensorView> outputs,
                  std::vector<TensorView> updates);
 
   [[nodiscard]] const DeviceCaps& caps() const { return device_->caps(); }
-  [[nodiscard]] BlockTuner& tuner() { return *tuner_; }
+  [[nodiscard]] const std::shared_ptr<Device>& device() const { return device_; }
+  [[nodiscard]] ProductTuner& tuner() { return *tuner_; }
+  // Whether products with frozen weights must be computed in f32.
+  [[nodiscard]] bool exact() const { return compute_ == Compute::kF32; }
   [[nodiscard]] const Attrs& attrs() const { return node_->attrs; }
   [[nodiscard]] size_t num_inputs() const { return inputs_.size(); }
   [[nodiscard]] size_t num_outputs() const { return outputs_.size(); }
@@ -147,10 +157,11 @@ class KernelContext {
 
   std::shared_ptr<Device> device_;
   PipelineStore* pipelines_;
-  BlockTuner* tuner_;
+  ProductTuner* tuner_;
   BufferTable* buffers_;
   uint64_t max_weight_bytes_;
   double max_work_;
+  Compute compute_;
   const Node* node_ = nullptr;
   std::vector<TensorView> inputs_;
   std::vector<TensorView> outputs_;

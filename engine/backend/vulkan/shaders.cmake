@@ -2,10 +2,10 @@
 set(CHOIR_PLAIN_SHADERS
   add adamw add_row add_total attention attention_delta attention_dkv attention_dq dropout embed_grad
   gather_rows glu glu_backward kv_append lane_attention lane_attention_dkv lane_attention_dq lane_product
-  loss_gradient loss_lse matmul_tn scale soft_cap square_sum)
+  loss_gradient loss_lse matmul_tn row_scales scale soft_cap square_sum)
 # Of these there is a variant <name>[.<format>].subgroups too, which sums over a workgroup by subgroups.
-set(CHOIR_SUBGROUP_SHADERS add_total loss_lse matvec rms_norm rms_norm_backward square_sum)
-set(CHOIR_FORMAT_SHADERS dequantize embed matmul_nn matmul_nt matvec rms_norm rms_norm_backward rope)
+set(CHOIR_SUBGROUP_SHADERS add_total loss_lse matvec rms_norm rms_norm_backward row_scales square_sum)
+set(CHOIR_FORMAT_SHADERS dequantize embed matmul_nn matmul_nn_half matmul_nt matmul_nt_half matvec rms_norm rms_norm_backward rope)
 
 # choir_shaders(<target> [SOURCE_DIR dir] [QUANT_DIR dir] FORMATS ... PLAIN ... PER_FORMAT ... SUBGROUPS ...)
 # Compiles <SOURCE_DIR>/<name>.comp (default: shaders here) with glslc, those PER_FORMAT once a weight

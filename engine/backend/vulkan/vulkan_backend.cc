@@ -77,11 +77,11 @@ class VulkanBackend final : public Backend {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::unique_ptr<Executable>> Compile(
-      const Graph& graph, const std::map<TensorId, Binding>& bindings,
-      const CompileOptions& /*options: sums and products are f32 here*/) override {
+  absl::StatusOr<std::unique_ptr<Executable>> Compile(const Graph& graph,
+                                                      const std::map<TensorId, Binding>& bindings,
+                                                      const CompileOptions& options) override {
     for (const Node& node : graph.nodes()) CHOIR_RETURN_IF_ERROR(Supports(graph, node));
-    return VulkanExecutable::Compile(workshop_, graph, bindings);
+    return VulkanExecutable::Compile(workshop_, graph, bindings, options.compute);
   }
 
  private:
@@ -111,22 +111,24 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
   CHOIR_ASSIGN_OR_RETURN(Instance instance, Instance::Create(std::move(log)));
   CHOIR_ASSIGN_OR_RETURN(
       std::unique_ptr<Device> opened,
-      Device::Open(std::move(instance), {options.device_index, options.map_device_memory,
-                                         options.subgroups, options.lanes_on_software}));
+      Device::Open(std::move(instance),
+                   {options.device_index, options.map_device_memory, options.subgroups,
+                    options.lanes_on_software, options.way != ProductWay::kPlain}));
   std::shared_ptr<Device> device = std::move(opened);
   CHOIR_ASSIGN_OR_RETURN(PipelineStore pipelines,
                          PipelineStore::Create(*device, options.pipeline_cache_dir));
   const DeviceCaps& caps = device->caps();
   const Pacer pacer(caps.type, options.work_per_submission);
   const uint64_t max_allocation = caps.max_allocation_bytes - kAllocationReserveBytes;
-  Workshop workshop{device,
-                    std::move(pipelines),
-                    BlockTuner(device, options.pipeline_cache_dir),
-                    pacer,
-                    LimitOr(options.max_weight_binding_bytes, caps.max_binding_bytes),
-                    LimitOr(options.max_weight_allocation_bytes, max_allocation),
-                    max_allocation,
-                    options.profile};
+  Workshop workshop{
+      device,
+      std::move(pipelines),
+      ProductTuner(TuningPath(options.pipeline_cache_dir, caps), ShaderVersion(), options.way),
+      pacer,
+      LimitOr(options.max_weight_binding_bytes, caps.max_binding_bytes),
+      LimitOr(options.max_weight_allocation_bytes, max_allocation),
+      max_allocation,
+      options.profile};
   return std::make_unique<VulkanBackend>(std::make_shared<Workshop>(std::move(workshop)),
                                          options.memory_bytes);
 }

@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
 #include "engine/backend/backend.h"
+#include "engine/backend/vulkan/product_way.h"
 
 namespace choir::engine {
 
@@ -43,6 +45,10 @@ struct VulkanOptions {
   bool subgroups = true;
   // False: the shaders of GPUs even on a software device, which has its own. For tests.
   bool lanes_on_software = true;
+  // How products with frozen weights are computed where Compute allows more than f32. Nothing: the
+  // fastest way that the device gets right. kPlain: in f32, the device's features unused. Another:
+  // that one, if the device gets it right, however slow and small the product; for tests.
+  std::optional<ProductWay> way = std::nullopt;
 };
 
 // UNAVAILABLE if there is no Vulkan driver or device, or validation is asked for without its

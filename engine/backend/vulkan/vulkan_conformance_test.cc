@@ -34,5 +34,16 @@ TEST(VulkanConformanceTest, StagedMemoryAndSumsWithoutSubgroupsChangeNothing) {
   RunOpConformance(*backend, {});
 }
 
+// Operands of a product keep 11 bits in fp16, and short sums too: at most 2^-10 an operation, where
+// the sums are as small as in the example cases.
+constexpr double kHalfTolerance = 4e-3;
+
+TEST(VulkanConformanceTest, Fp16ProductsStayWithinTheirTolerance) {
+  CHOIR_VULKAN_OR_SKIP(
+      backend,
+      (VulkanOptions{.validation = true, .lanes_on_software = false, .way = ProductWay::kHalf}));
+  RunOpConformance(*backend, {.compile = {.compute = Compute::kAuto}, .tolerance = kHalfTolerance});
+}
+
 }  // namespace
 }  // namespace choir::engine
