@@ -29,6 +29,7 @@ struct NumberKey {
 constexpr int64_t kMinUnusedHours = 1;
 constexpr int64_t kMaxUnusedHours = 10 * 365 * 24;
 constexpr int64_t kMaxKeptVersions = 1'000'000;
+constexpr int64_t kMaxHandshakeS = 600;
 
 template <typename Key, size_t N>
 const Key* Find(const Key (&keys)[N], std::string_view name) {
@@ -61,6 +62,7 @@ absl::StatusOr<CoordinatorConfig> ParseConfig(std::string_view text, std::string
   const NumberKey numbers[] = {
       {"keep_versions", 0, kMaxKeptVersions, &config.server.keep_versions},
       {"unused_blob_hours", kMinUnusedHours, kMaxUnusedHours, &config.server.unused_blob_hours},
+      {"handshake_s", 1, kMaxHandshakeS, &config.server.handshake_s},
   };
   for (const auto& [name, node] : table) {
     const auto wrong = [&, &name = name](const std::string& why) {

@@ -26,6 +26,7 @@ TEST(CoordinatorConfigTest, ShippedExampleParses) {
   // What it shows are the defaults.
   EXPECT_EQ(config->server.keep_versions, ServerOptions().keep_versions);
   EXPECT_EQ(config->server.unused_blob_hours, ServerOptions().unused_blob_hours);
+  EXPECT_EQ(config->server.handshake_s, ServerOptions().handshake_s);
 }
 
 TEST(CoordinatorConfigTest, EmptyKeepsTheDefaults) {
@@ -41,6 +42,8 @@ TEST(CoordinatorConfigTest, ErrorsNameTheLine) {
     EXPECT_THAT(Refused(text),
                 HasSubstr("unused_blob_hours must be a whole number from 1 to 87600"));
   }
+  EXPECT_THAT(Refused("handshake_s = 0"),
+              HasSubstr("handshake_s must be a whole number from 1 to 600"));
   EXPECT_THAT(Refused("keep_versions = -1"), HasSubstr("from 0 to 1000000"));
 }
 

@@ -18,6 +18,8 @@ struct ServerOptions {
   // more stays (service/retention.h).
   uint32_t keep_versions = 20;
   uint32_t unused_blob_hours = 7 * 24;
+  // How long a new connection may take to finish TLS before it is closed.
+  uint32_t handshake_s = 30;
   // The program that evaluates for the gates of runs (gate/evaluation_process.h); not a setting.
   std::string evaluator;
 };

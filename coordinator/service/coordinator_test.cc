@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -22,6 +23,7 @@
 #include "coordinator/strategy/server_optimizer.h"
 #include "engine/lora/contribution.h"
 #include "proto/trust/documents.h"
+#include "secure-agg/core/abort_reason.h"
 #include "secure-agg/core/result_chain.h"
 
 namespace choir::coordinator {
@@ -382,6 +384,54 @@ TEST_F(CoordinatorTest, SumThatCannotBeWrittenHasItsOwnReasonAndTheRunGoesOn) {
   EXPECT_EQ(Status().rounds(1).phase(), "published");
   for (const auto& node : nodes_) EXPECT_THAT(node->aborted(), ElementsAre("not-stored"));
 }
+
+// One of four nodes has a clock that is `hours` off; "" where it takes part all the same.
+struct Skew {
+  int hours;
+  const char* reason;
+};
+
+class ClockSkewTest : public CoordinatorTest, public testing::WithParamInterface<Skew> {};
+
+TEST_P(ClockSkewTest, NodeGoesWithoutOrTakesPartAndTheSumIsExact) {
+  AddNodes(4);
+  StartRun("fedavg", 1);
+  absl::Status end;
+  for (int idle = 0; idle < 200 && Status().state() == "running";) {
+    bool moved = false;
+    for (size_t i = 0; i < 3; ++i) moved = StepNode(i) || moved;
+    DirectCalls calls(*coordinator_, nodes_[3]->id());
+    if (end.ok()) {
+      const absl::StatusOr<bool> step =
+          nodes_[3]->Step(calls, clock_.now + absl::Hours(GetParam().hours));
+      end = step.status();
+      moved = moved || (step.ok() && *step);
+    }
+    idle = moved ? 0 : idle + 1;
+    if (!moved) clock_.now += absl::Milliseconds(500);
+    coordinator_->Tick();
+    while (coordinator_->DoWork()) {
+    }
+  }
+  EXPECT_EQ(Status().state(), "finished");
+  const bool takes_part = *GetParam().reason == '\0';
+  const auto reason = secagg::ReasonOf(end);
+  EXPECT_EQ(reason.has_value() ? secagg::AbortReasonName(*reason) : "", GetParam().reason) << end;
+  const std::vector<v1::AdapterVersion> versions = CheckedChain();
+  ASSERT_EQ(versions.size(), 2u);
+  EXPECT_EQ(versions[1].contributors(), takes_part ? 4u : 3u);
+  EXPECT_THAT(AdapterOf(versions[1]), Near(takes_part ? Expected("fedavg", 1, {0, 1, 2, 3})
+                                                      : Expected("fedavg", 1, {0, 1, 2})));
+}
+
+// A session lasts a day. Nothing in it says when it began: a clock that is behind looks at TLS's
+// certificates alone.
+INSTANTIATE_TEST_SUITE_P(Hours, ClockSkewTest,
+                         testing::Values(Skew{25, "expired"}, Skew{23, ""}, Skew{-25, ""}),
+                         [](const auto& entry) {
+                           return fmt::format("{}{}", entry.param.hours < 0 ? "Behind" : "Ahead",
+                                              std::abs(entry.param.hours));
+                         });
 
 TEST_F(CoordinatorTest, VersionsOfManyCohortsComeInPagesThatFitAMessage) {
   StartRun("fedavg", 100);

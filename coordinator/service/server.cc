@@ -126,7 +126,7 @@ struct Server::State {
     enrolment_service = std::make_unique<EnrolmentServiceImpl>(*coordinator);
     int port = 0;
     grpc::ServerBuilder builder;
-    rpc::ApplyServerLimits(builder);
+    rpc::ApplyServerLimits(builder, options.handshake_s);
     builder.AddListeningPort(
         options.listen, rpc::MutualServerCredentials(federation.root_pem, federation.tls), &port);
     builder.RegisterService(node_service.get());
@@ -138,7 +138,7 @@ struct Server::State {
     }
     int enrol_port = 0;
     grpc::ServerBuilder enrol_builder;
-    rpc::ApplyServerLimits(enrol_builder);
+    rpc::ApplyServerLimits(enrol_builder, options.handshake_s);
     enrol_builder.AddListeningPort(options.enrol_listen,
                                    rpc::EnrolmentServerCredentials(federation.tls), &enrol_port);
     enrol_builder.RegisterService(enrolment_service.get());

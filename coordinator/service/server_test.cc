@@ -1,8 +1,16 @@
 // The coordinator as nodes meet it: two ports, TLS with certificates on both sides, real calls.
 #include "coordinator/service/server.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -36,21 +44,23 @@ class ServerTest : public testing::Test {
  protected:
   ServerTest() : federation_(dir_.path() + "/data", absl::Now()) {
     spdlog::set_level(spdlog::level::off);
-    Start();
     operator_identity_ = federation_.Operator();
-    operator_ = v1::OperatorService::NewStub(
-        rpc::OpenChannel(server_->address(), federation_.root_pem(), &operator_identity_));
+    Start();
   }
   // gRPC stays loaded: its own shutdown may wait ten seconds for a poll.
   static void SetUpTestSuite() { grpc_init(); }
-  void Start() {
+  void Start(uint32_t handshake_s = ServerOptions().handshake_s) {
+    server_.reset();
     ServerOptions options;
+    options.handshake_s = handshake_s;
     options.data = federation_.folder().path;
     options.listen = "127.0.0.1:0";
     options.enrol_listen = "127.0.0.1:0";
     auto server = Server::Start(options, clock_, random_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
+    operator_ = v1::OperatorService::NewStub(
+        rpc::OpenChannel(server_->address(), federation_.root_pem(), &operator_identity_));
   }
   template <typename Response, typename Method>
   absl::StatusOr<Response> AsOperator(Method method) {
@@ -294,6 +304,96 @@ TEST_F(ServerTest, EndpointsAreWrittenForOthersToFind) {
   ASSERT_TRUE(text.ok());
   EXPECT_NE(text->find(server_->address()), std::string::npos);
   EXPECT_NE(text->find(server_->enrol_address()), std::string::npos);
+}
+
+// A connection as a stranger opens it: bytes, or none.
+class RawConnection {
+ public:
+  explicit RawConnection(const std::string& address) {
+    const size_t colon = address.rfind(':');
+    sockaddr_in where{};
+    where.sin_family = AF_INET;
+    where.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(colon + 1))));
+    inet_pton(AF_INET, address.substr(0, colon).c_str(), &where.sin_addr);
+    connected_ = connect(fd_, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0;
+  }
+  ~RawConnection() { close(fd_); }
+  RawConnection(const RawConnection&) = delete;
+  RawConnection& operator=(const RawConnection&) = delete;
+
+  [[nodiscard]] bool connected() const { return connected_; }
+  void SendByte(uint8_t byte) { (void)send(fd_, &byte, 1, MSG_NOSIGNAL); }
+  // The other end has closed it.
+  [[nodiscard]] bool IsClosed() const {
+    char byte = 0;
+    const ssize_t got = recv(fd_, &byte, 1, MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+  }
+
+ private:
+  const int fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool connected_ = false;
+};
+
+// Slow loris: silent, or one byte of a ClientHello at a time, on both ports.
+TEST_F(ServerTest, ConnectionsThatDoNotFinishTlsAreClosedAndOthersAreServed) {
+  constexpr uint32_t kHandshakeS = 3;
+  constexpr size_t kSilent = 60;
+  constexpr size_t kDripping = 20;
+  Start(kHandshakeS);
+  std::vector<std::unique_ptr<RawConnection>> strangers;
+  for (size_t i = 0; i < kSilent + kDripping; ++i) {
+    strangers.push_back(std::make_unique<RawConnection>(i % 2 == 0 ? server_->address()
+                                                                   : server_->enrol_address()));
+    ASSERT_TRUE(strangers.back()->connected()) << i;
+  }
+  const auto started = StartRun(1);
+  ASSERT_TRUE(started.ok()) << started.status();
+  TestNode node(0, started->config().federation_id(), random_);
+  const auto calls = Enrol(node);
+  EXPECT_TRUE(calls->CheckIn().ok());
+  // A TLS record of 512 bytes that never comes to its end.
+  const uint8_t record[] = {0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3};
+  size_t open = strangers.size();
+  const absl::Time give_up = absl::Now() + absl::Seconds(60);
+  for (size_t turn = 0; open > 0 && absl::Now() < give_up; ++turn) {
+    for (size_t i = kSilent; i < strangers.size(); ++i) {
+      strangers[i]->SendByte(turn < std::size(record) ? record[turn] : 0);
+    }
+    absl::SleepFor(absl::Milliseconds(100));
+    open = static_cast<size_t>(
+        std::ranges::count_if(strangers, [](const auto& one) { return !one->IsClosed(); }));
+  }
+  EXPECT_EQ(open, 0u);
+  EXPECT_TRUE(calls->CheckIn().ok());
+}
+
+// Connections that come and go as fast as one thread can, while a node works.
+TEST_F(ServerTest, StormOfConnectionsDisturbsNobodysCalls) {
+  const auto started = StartRun(1);
+  ASSERT_TRUE(started.ok()) << started.status();
+  TestNode node(0, started->config().federation_id(), random_);
+  const auto calls = Enrol(node);
+  std::atomic<bool> over = false;
+  std::atomic<int> opened = 0;
+  std::thread storm([&] {
+    while (!over) {
+      const RawConnection one(opened % 2 == 0 ? server_->address() : server_->enrol_address());
+      if (one.connected()) ++opened;
+    }
+  });
+  for (int i = 0; i < 20 || opened < 1000; ++i) {
+    if (i >= 20) {
+      absl::SleepFor(absl::Milliseconds(5));
+      continue;
+    }
+    const auto answer = calls->CheckIn();
+    EXPECT_TRUE(answer.ok()) << answer.status();
+  }
+  over = true;
+  storm.join();
+  TestNode late(1, started->config().federation_id(), random_);
+  EXPECT_TRUE(Enrol(late)->CheckIn().ok());
 }
 
 }  // namespace

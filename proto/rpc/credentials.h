@@ -31,9 +31,12 @@ std::shared_ptr<grpc::ServerCredentials> EnrolmentServerCredentials(const TlsIde
 std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, std::string_view root_pem,
                                            const TlsIdentity* identity);
 
+// Who has not shown a certificate by then holds a socket and nothing else; gRPC's default is 120 s.
+inline constexpr uint32_t kHandshakeS = 30;
+
 // Limits for a server that faces strangers: message size, streams, metadata, connection age,
-// memory.
-void ApplyServerLimits(grpc::ServerBuilder& builder);
+// memory, and how long TLS may take to begin.
+void ApplyServerLimits(grpc::ServerBuilder& builder, uint32_t handshake_s = kHandshakeS);
 
 // These take the context of a synchronous or of a callback handler.
 // Who calls: the verified certificate's common name. UNAUTHENTICATED if there is none.

@@ -12,8 +12,6 @@ constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr size_t kMaxServerBytes = size_t{512} << 20;
 // Of synchronous handlers; beyond it a call is refused with RESOURCE_EXHAUSTED, to be tried again.
 constexpr int kMaxThreads = 320;
-// Who has not shown a certificate by then holds a socket and nothing else; gRPC's default is 120 s.
-constexpr int kHandshakeMs = 30 * 1000;
 constexpr int kIdleMs = 10 * 60 * 1000;
 constexpr int kMaxAgeMs = 30 * 60 * 1000;
 constexpr int kGraceMs = 60 * 1000;
@@ -22,7 +20,7 @@ constexpr int kMinPingIntervalMs = 20 * 1000;
 
 }  // namespace
 
-void ApplyServerLimits(grpc::ServerBuilder& builder) {
+void ApplyServerLimits(grpc::ServerBuilder& builder, uint32_t handshake_s) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   grpc::ResourceQuota quota("choir");
@@ -30,7 +28,8 @@ void ApplyServerLimits(grpc::ServerBuilder& builder) {
   builder.SetResourceQuota(quota);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             static_cast<int>(1000 * handshake_s));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxAgeMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kGraceMs);
