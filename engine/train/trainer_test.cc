@@ -125,8 +125,9 @@ TEST_F(TrainerTest, SplittingABatchChangesNeitherLossNorGradient) {
     ASSERT_TRUE(RunFor(*split, 1, "").ok());
     EXPECT_EQ(split->metrics().tokens, 32u);
     EXPECT_NEAR(split->metrics().mean_loss, whole->metrics().mean_loss, 1e-4);
-    // Another order of f32 sums. After one step the moment is a tenth of the gradient.
-    EXPECT_LE(WorstDifference(StateOf(*whole).first_moment, StateOf(*split).first_moment), 1e-5);
+    // Another order of f32 sums: of the largest element 3e-6 was seen at -O2, 1.1e-5 at -O1 with
+    // sanitizers. After one step the moment is a tenth of the gradient.
+    EXPECT_LE(WorstDifference(StateOf(*whole).first_moment, StateOf(*split).first_moment), 5e-5);
   }
 }
 
