@@ -87,6 +87,8 @@ def main():
     lines = [f"{first['shape']}, ctx {first['context_tokens']}, LoRA r = {train['rank']} on {train['modules']}; the fastest of "
              f"{len(first['rates'])} runs, programs in turn", "",
              f"Choir: {first['device']} ({', '.join(first['features'])})"]
+    for name, figures in formats.items():
+        lines.append(f"Products of Choir, {name}: {'; '.join(figures['ways']) or 'f32'}")
     if torch is not None:
         lines.append(f"PyTorch {torch['torch']}, transformers {torch['transformers']}, PEFT {torch['peft']}: {torch['device']}; products at best: "
                      f"bf16 {torch['peak_gflops']['bf16']:.0f}, f32 {torch['peak_gflops']['f32']:.0f} GFLOP/s")

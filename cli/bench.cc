@@ -116,6 +116,7 @@ absl::Status BenchCommand::Run() {
   if (options_.Wants("train")) CHOIR_RETURN_IF_ERROR(Train());
   CHOIR_RETURN_IF_ERROR(Infer());
   CHOIR_RETURN_IF_ERROR(WriteTrace());
+  report_.head.device = backend_->info();  // by now it knows the ways of its products
   environment_.output.Line(DescribeBench(report_));
   environment_.output.Json(BenchToJson(report_));
   return absl::OkStatus();

@@ -218,6 +218,7 @@ absl::Status Comparer::Run() {
   if (options_.Wants("train")) CHOIR_RETURN_IF_ERROR(CompareTraining());
   if (options_.Wants("prompt")) CHOIR_RETURN_IF_ERROR(CompareInference(Part::kPrompt));
   if (options_.Wants("generate")) CHOIR_RETURN_IF_ERROR(CompareInference(Part::kGeneration));
+  comparison_.head.device = backend_->info();  // by now it knows the ways of its products
   environment_.output.Line(DescribeComparison(comparison_));
   environment_.output.Json(ComparisonToJson(comparison_));
   return absl::OkStatus();

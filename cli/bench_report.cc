@@ -146,7 +146,9 @@ std::string DescribeMachine(const BenchHead& head) {
   if (head.threads > 0) {
     text += fmt::format(", {} threads, {} products", head.threads, head.bf16 ? "bf16" : "f32");
   }
-  return text + "\n";
+  text += "\n";
+  for (const std::string& way : head.device.ways) text += fmt::format("           {}\n", way);
+  return text;
 }
 
 nlohmann::json OpsToJson(const std::vector<bench::OpProfile>& ops) {
@@ -166,7 +168,8 @@ nlohmann::json HeadToJson(const BenchHead& head) {
                          {"context_tokens", head.context_tokens},
                          {"backend", head.device.backend},
                          {"device", head.device.name},
-                         {"features", head.device.features}};
+                         {"features", head.device.features},
+                         {"ways", head.device.ways}};
   if (head.threads > 0) {
     json["threads"] = head.threads;
     json["compute"] = head.bf16 ? "bf16" : "f32";

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/command.h"
+#include "cli/engine_options.h"
 #include "cli/humane.h"
 #include "engine/backend/registry.h"
 
@@ -21,7 +22,8 @@ nlohmann::json ToJson(const engine::DeviceInfo& device, int64_t vulkan_index) {
                          {"memory_bytes", device.memory_bytes},
                          {"max_buffer_range_bytes", device.max_buffer_range_bytes},
                          {"is_software", device.is_software},
-                         {"features", device.features}};
+                         {"features", device.features},
+                         {"ways", device.ways}};
   if (vulkan_index >= 0) json["device"] = vulkan_index;
   return json;
 }
@@ -39,13 +41,16 @@ void Describe(const engine::DeviceInfo& device, int64_t vulkan_index, Output& ou
   if (!device.features.empty()) {
     output.Line(fmt::format("  features  {}", fmt::join(device.features, ", ")));
   }
+  for (size_t i = 0; i < device.ways.size(); ++i) {
+    output.Line(fmt::format("  {:<9} {}", i == 0 ? "products" : "", device.ways[i]));
+  }
   if (device.is_software) {
     output.Line("  note      a GPU emulated by the CPU: for tests; --backend auto passes it over");
   }
 }
 
 absl::Status Run(Environment& environment) {
-  const std::vector<engine::DeviceInfo> devices = engine::ListDevices();
+  const std::vector<engine::DeviceInfo> devices = engine::ListDevices(PipelineCacheDir());
   nlohmann::json list = nlohmann::json::array();
   int64_t vulkan_devices = 0;
   for (const engine::DeviceInfo& device : devices) {
@@ -61,7 +66,11 @@ absl::Status Run(Environment& environment) {
 }
 
 Action Declare(CLI::App& app) {
-  app.footer("Examples:\n  choir devices\n  choir devices --json\n");
+  app.footer(
+      "\"products\" says how earlier runs found products with frozen weights to be fastest on a "
+      "GPU\n"
+      "where --compute is not f32, and which ways are never used there, and why.\n\n"
+      "Examples:\n  choir devices\n  choir devices --json\n");
   return [](Environment& environment) { return Run(environment); };
 }
 

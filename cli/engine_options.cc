@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
@@ -53,9 +54,9 @@ void AddDeviceOptions(CLI::App& app, DeviceOptions& options) {
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Device");
-  app.add_option(
-         "--compute", options.compute,
-         "Products in f32 or bf16; auto: bf16 where the device has it and the model is not tiny")
+  app.add_option("--compute", options.compute,
+                 "Products in f32 or as exact as bf16; auto: bf16 (a GPU: fp16 or integers, if "
+                 "faster) where the device has it and the model is not tiny")
       ->check(OneOf({"auto", "f32", "bf16"}))
       ->type_name("KIND")
       ->capture_default_str()
@@ -71,6 +72,14 @@ void AddDeviceOptions(CLI::App& app, DeviceOptions& options) {
   app.add_flag("--vulkan-validation", options.validation,
                "Fail on any message of the Vulkan validation layers")
       ->group("Device");
+}
+
+std::string PipelineCacheDir() {
+  if (const char* set = std::getenv("XDG_CACHE_HOME"); set != nullptr && *set == '/') {
+    return std::string(set) + "/choir";
+  }
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home == '/' ? std::string(home) + "/.cache/choir" : std::string();
 }
 
 engine::Compute ComputeOf(const DeviceOptions& options) {

@@ -46,6 +46,10 @@ struct DeviceOptions {
 };
 // `options` holds the defaults.
 void AddDeviceOptions(CLI::App& app, DeviceOptions& options);
+// Where compiled shaders are kept, and what was found out about devices: the folder choir of
+// $XDG_CACHE_HOME, else of ~/.cache; empty without a home.
+std::string PipelineCacheDir();
+
 engine::Compute ComputeOf(const DeviceOptions& options);
 
 // --kv-cache; `name` holds the default.

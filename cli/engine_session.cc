@@ -19,6 +19,7 @@ absl::StatusOr<std::unique_ptr<engine::Backend>> OpenBackend(const DeviceOptions
   backend_options.device_index = options.device;
   backend_options.validation = options.validation;
   backend_options.profile = options.profile;
+  backend_options.pipeline_cache_dir = PipelineCacheDir();
   absl::StatusOr<std::unique_ptr<engine::Backend>> backend =
       engine::CreateBackend(options.backend, backend_options);
   if (!backend.ok()) {

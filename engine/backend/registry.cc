@@ -11,8 +11,8 @@ namespace choir::engine {
 namespace {
 
 #ifdef CHOIR_HAS_VULKAN
-std::vector<DeviceInfo> ListVulkan() {
-  return ListVulkanDevices();
+std::vector<DeviceInfo> ListVulkan(const std::string& pipeline_cache_dir) {
+  return ListVulkanDevices(pipeline_cache_dir);
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateVulkan(const BackendOptions& options) {
@@ -22,7 +22,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkan(const BackendOptions& opti
                               .profile = options.profile});
 }
 #else
-std::vector<DeviceInfo> ListVulkan() {
+std::vector<DeviceInfo> ListVulkan(const std::string& /*pipeline_cache_dir*/) {
   return {};
 }
 
@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkan(const BackendOptions& /*op
 #endif
 
 bool HasRealGpu() {
-  for (const DeviceInfo& device : ListVulkan()) {
+  for (const DeviceInfo& device : ListVulkan("")) {
     if (!device.is_software) return true;
   }
   return false;
@@ -57,9 +57,9 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(std::string_view name,
       fmt::format("there is no backend {}; the backends are cpu, vulkan and auto", name));
 }
 
-std::vector<DeviceInfo> ListDevices() {
+std::vector<DeviceInfo> ListDevices(const std::string& pipeline_cache_dir) {
   std::vector<DeviceInfo> devices = {DescribeCpu()};
-  for (DeviceInfo& device : ListVulkan()) devices.push_back(std::move(device));
+  for (DeviceInfo& device : ListVulkan(pipeline_cache_dir)) devices.push_back(std::move(device));
   return devices;
 }
 

@@ -15,11 +15,12 @@
 namespace choir::engine {
 
 struct BackendOptions {
-  int num_threads = 0;             // CPU; 0: as many as the machine has cores
-  int device_index = -1;           // Vulkan; -1: the best by type and memory
-  bool validation = false;         // Vulkan validation layers; a message from them is an error
-  bool profile = false;            // Vulkan: measure each node, as the CPU always does
-  std::string pipeline_cache_dir;  // Vulkan; empty: none
+  int num_threads = 0;      // CPU; 0: as many as the machine has cores
+  int device_index = -1;    // Vulkan; -1: the best by type and memory
+  bool validation = false;  // Vulkan validation layers; a message from them is an error
+  bool profile = false;     // Vulkan: measure each node, as the CPU always does
+  // Vulkan: for compiled pipelines, and which ways of computing the device gets right; empty: none.
+  std::string pipeline_cache_dir;
 };
 
 // `name`: "cpu", "vulkan", or "auto" (a real GPU if there is one, else the CPU; a software GPU only
@@ -30,7 +31,8 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(std::string_view name,
 
 // Every device that CreateBackend could open, CPU first; never fails: what cannot be asked is
 // absent.
-std::vector<DeviceInfo> ListDevices();
+// `pipeline_cache_dir` as in BackendOptions: what earlier processes found out about the devices.
+std::vector<DeviceInfo> ListDevices(const std::string& pipeline_cache_dir = "");
 
 }  // namespace choir::engine
 

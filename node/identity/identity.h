@@ -26,6 +26,7 @@ struct NodeHome {
   [[nodiscard]] std::string Work() const { return path + "/work"; }
   [[nodiscard]] std::string Models() const { return path + "/models"; }
   [[nodiscard]] std::string Adapters() const { return path + "/adapters"; }
+  [[nodiscard]] std::string Cache() const { return path + "/cache"; }
   [[nodiscard]] std::string Ledger() const { return path + "/ledger.jsonl"; }
   [[nodiscard]] std::string RoundCounter() const { return path + "/round_counter"; }
   [[nodiscard]] std::string ControlSocket() const { return path + "/control.sock"; }

@@ -245,6 +245,7 @@ absl::StatusOr<Job> RoundRunner::MakeJob() const {
   job.backend = parts_.policy.backend;
   job.threads = parts_.policy.threads;
   job.niceness = parts_.policy.niceness;
+  job.cache_dir = parts_.home.Cache();
   job.max_memory_bytes = parts_.policy.max_memory_bytes;
   return job;
 }

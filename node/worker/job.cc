@@ -58,6 +58,7 @@ Job JobFrom(const nlohmann::json& json) {
   json.at("backend").get_to(job.backend);
   json.at("threads").get_to(job.threads);
   json.at("nice").get_to(job.niceness);
+  json.at("cache_dir").get_to(job.cache_dir);
   json.at("max_memory_bytes").get_to(job.max_memory_bytes);
   return job;
 }
@@ -116,6 +117,7 @@ absl::Status WriteJob(const std::string& folder, const Job& job) {
                                {"backend", job.backend},
                                {"threads", job.threads},
                                {"nice", job.niceness},
+                               {"cache_dir", job.cache_dir},
                                {"max_memory_bytes", job.max_memory_bytes}};
   CHOIR_RETURN_IF_ERROR(MakeDirectories(folder, 0700));
   return WriteJsonFile(JobFile(folder), json);

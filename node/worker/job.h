@@ -47,6 +47,7 @@ struct Job {
   std::string backend;
   int threads = 0;
   int niceness = 10;
+  std::string cache_dir;  // of compiled shaders and what was found out about the device
   uint64_t max_memory_bytes = 0;
 };
 

@@ -213,6 +213,7 @@ absl::Status Train(const std::string& folder) {
 
   engine::BackendOptions backend_options;
   backend_options.num_threads = job.threads;
+  backend_options.pipeline_cache_dir = job.cache_dir;
   CHOIR_ASSIGN_OR_RETURN(const std::unique_ptr<engine::Backend> backend,
                          engine::CreateBackend(job.backend, backend_options));
   CHOIR_ASSIGN_OR_RETURN(const engine::WeightResidency residency,

@@ -29,11 +29,11 @@ int TypeRank(VkPhysicalDeviceType type) {
 }
 
 // Position of the best usable device; -1 if none can be used.
-int BestDevice(const std::vector<VkPhysicalDevice>& devices) {
+int BestDevice(const Instance& instance, const std::vector<VkPhysicalDevice>& devices) {
   int best = -1;
   std::pair<int, uint64_t> best_score;
   for (size_t i = 0; i < devices.size(); ++i) {
-    const DeviceCaps caps = ProbeDevice(devices[i]);
+    const DeviceCaps caps = ProbeDevice(instance.get(), devices[i]);
     if (!CheckUsable(caps).ok()) continue;
     const std::pair<int, uint64_t> score{TypeRank(caps.type), UsableMemoryBytes(devices[i], caps)};
     if (best >= 0 && score <= best_score) continue;
@@ -43,7 +43,8 @@ int BestDevice(const std::vector<VkPhysicalDevice>& devices) {
   return best;
 }
 
-absl::StatusOr<VkPhysicalDevice> ChooseDevice(const std::vector<VkPhysicalDevice>& devices,
+absl::StatusOr<VkPhysicalDevice> ChooseDevice(const Instance& instance,
+                                              const std::vector<VkPhysicalDevice>& devices,
                                               int index) {
   if (devices.empty()) {
     return absl::UnavailableError(
@@ -54,9 +55,9 @@ absl::StatusOr<VkPhysicalDevice> ChooseDevice(const std::vector<VkPhysicalDevice
     return absl::NotFoundError(fmt::format("there is no Vulkan device {}; this machine has 0 to {}",
                                            index, devices.size() - 1));
   }
-  const int chosen = index >= 0 ? index : BestDevice(devices);
+  const int chosen = index >= 0 ? index : BestDevice(instance, devices);
   if (chosen < 0) {
-    return CheckUsable(ProbeDevice(devices.front()));
+    return CheckUsable(ProbeDevice(instance.get(), devices.front()));
   }
   return devices[static_cast<size_t>(chosen)];
 }
@@ -66,14 +67,16 @@ absl::StatusOr<VkPhysicalDevice> ChooseDevice(const std::vector<VkPhysicalDevice
 absl::StatusOr<std::unique_ptr<Device>> Device::Open(Instance instance,
                                                      const DeviceOptions& options) {
   CHOIR_ASSIGN_OR_RETURN(const std::vector<VkPhysicalDevice> devices, instance.PhysicalDevices());
-  CHOIR_ASSIGN_OR_RETURN(const VkPhysicalDevice physical, ChooseDevice(devices, options.index));
-  DeviceCaps caps = ProbeDevice(physical);
+  CHOIR_ASSIGN_OR_RETURN(const VkPhysicalDevice physical,
+                         ChooseDevice(instance, devices, options.index));
+  DeviceCaps caps = ProbeDevice(instance.get(), physical);
   CHOIR_RETURN_IF_ERROR(CheckUsable(caps));
   caps.unified_memory = caps.unified_memory && options.may_map;
   caps.subgroup_arithmetic = caps.subgroup_arithmetic && options.may_subgroups;
   caps.lanes = caps.lanes && options.may_lanes;
   caps.fp16 = caps.fp16 && options.may_ways;
   caps.int8_dot = caps.int8_dot && options.may_ways;
+  if (!options.may_ways || !caps.subgroup_arithmetic) caps.matrix = {};
   std::unique_ptr<Device> device(new Device(std::move(instance), physical, std::move(caps)));
   CHOIR_RETURN_IF_ERROR(device->Init());
   return device;

@@ -66,7 +66,10 @@ void ProbeFeatures(VkPhysicalDevice device, const DeviceExtensions& extensions, 
   caps.storage_8bit = features.storage8.storageBuffer8BitAccess == VK_TRUE;
   caps.fp16 = features.fp16.shaderFloat16 == VK_TRUE;
   caps.int8_dot = features.dot.shaderIntegerDotProduct == VK_TRUE;
-  caps.cooperative_matrix = extensions.Has("VK_KHR_cooperative_matrix");
+  caps.full_subgroups = features.subgroups.subgroupSizeControl == VK_TRUE &&
+                        features.subgroups.computeFullSubgroups == VK_TRUE;
+  // Its shaders need more than the matrices.
+  if (!features.HasMatrices() || !caps.fp16 || !caps.subgroup_arithmetic) caps.matrix = {};
   caps.memory_budget = extensions.Has(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 }
 
@@ -83,7 +86,7 @@ bool HasUnifiedMemory(const DeviceCaps& caps) {
 
 }  // namespace
 
-DeviceCaps ProbeDevice(VkPhysicalDevice device) {
+DeviceCaps ProbeDevice(VkInstance instance, VkPhysicalDevice device) {
   DeviceCaps caps;
   const DeviceExtensions extensions(device);
   VkPhysicalDeviceMaintenance3Properties maintenance{};
@@ -110,6 +113,7 @@ DeviceCaps ProbeDevice(VkPhysicalDevice device) {
       (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0;
   vkGetPhysicalDeviceMemoryProperties(device, &caps.memory);
   caps.compute_queue_family = ComputeQueueFamily(device);
+  caps.matrix = ProbeMatrixShape(instance, device, extensions);
   ProbeFeatures(device, extensions, caps);
   caps.unified_memory = HasUnifiedMemory(caps);
   // Some software devices have texel buffers that are too short for a weight's words.
@@ -169,12 +173,15 @@ DeviceInfo ToDeviceInfo(VkPhysicalDevice device, const DeviceCaps& caps) {
       {caps.storage_16bit, "16-bit storage"},
       {caps.storage_8bit, "8-bit storage"},
       {caps.int8_dot, "int8 dot product"},
-      {caps.cooperative_matrix, "cooperative matrix"},
       {caps.memory_budget, "memory budget"},
       {caps.unified_memory, "unified memory"},
   };
   for (const auto& [has, name] : optional) {
     if (has) info.features.emplace_back(name);
+  }
+  if (caps.matrix.m > 0) {
+    info.features.push_back(fmt::format("cooperative matrix {} x {} x {}", caps.matrix.m,
+                                        caps.matrix.n, caps.matrix.k));
   }
   return info;
 }

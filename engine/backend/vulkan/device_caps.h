@@ -12,6 +12,7 @@
 #include <vulkan/vulkan.h>
 
 #include "engine/backend/backend.h"
+#include "engine/backend/vulkan/matrix_shape.h"
 
 namespace choir::engine::vulkan {
 
@@ -44,7 +45,8 @@ struct DeviceCaps {
   bool storage_16bit = false;
   bool storage_8bit = false;
   bool int8_dot = false;
-  bool cooperative_matrix = false;
+  MatrixShape matrix;           // of cooperative matrices; none where m is 0
+  bool full_subgroups = false;  // a pipeline may insist on subgroups of subgroup_size
   bool memory_budget = false;
   bool unified_memory = false;  // the CPU and the GPU share one memory
   bool lanes = false;           // the device is a CPU: take the shaders made for one (lane_*)
@@ -52,7 +54,7 @@ struct DeviceCaps {
   [[nodiscard]] bool IsSoftware() const { return type == VK_PHYSICAL_DEVICE_TYPE_CPU; }
 };
 
-DeviceCaps ProbeDevice(VkPhysicalDevice device);
+DeviceCaps ProbeDevice(VkInstance instance, VkPhysicalDevice device);
 
 // Bytes of device-local memory that this process may hope to use: the budget where the driver
 // tells it, else the largest device-local heap.

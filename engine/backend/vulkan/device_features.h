@@ -29,6 +29,13 @@ struct FeatureChain {
   VkPhysicalDevice8BitStorageFeatures storage8{};
   VkPhysicalDeviceShaderFloat16Int8Features fp16{};
   VkPhysicalDeviceShaderIntegerDotProductFeatures dot{};
+  VkPhysicalDeviceSubgroupSizeControlFeaturesEXT subgroups{};
+  VkPhysicalDeviceVulkanMemoryModelFeatures memory_model{};
+#if defined(CHOIR_MATRIX_KHR)
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix{};
+#elif defined(CHOIR_MATRIX_NV)
+  VkPhysicalDeviceCooperativeMatrixFeaturesNV matrix{};
+#endif
   std::vector<const char*> extensions;  // that the structures of the chain need
 
   // What the device has, of all that its extensions let it be asked.
@@ -38,6 +45,9 @@ struct FeatureChain {
   FeatureChain(const FeatureChain&) = delete;
   FeatureChain& operator=(const FeatureChain&) = delete;
   ~FeatureChain() = default;
+
+  // All that the shaders with cooperative matrices need of these.
+  [[nodiscard]] bool HasMatrices() const;
 
  private:
   FeatureChain();

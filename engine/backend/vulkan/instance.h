@@ -26,6 +26,7 @@ class Instance {
 
   // Devices that speak Vulkan 1.1 or newer, in the driver's order. May be empty.
   [[nodiscard]] absl::StatusOr<std::vector<VkPhysicalDevice>> PhysicalDevices() const;
+  [[nodiscard]] VkInstance get() const { return instance_.get(); }
   [[nodiscard]] ValidationLog* log() const { return log_.get(); }
 
  private:

@@ -137,11 +137,19 @@ DispatchBuilder& DispatchBuilder::Weight(const Range& range) {
   return BindAccess({range, true, false, true}, 1);
 }
 
-DispatchBuilder& DispatchBuilder::Texels(const Range& range) {
+DispatchBuilder& DispatchBuilder::BindTexels(const Range& range, BindingKind kind) {
   if (!KernelContext::WholeTexels(range)) {
     status_.Update(absl::InternalError(fmt::format("no texel begins at byte {}", range.offset)));
   }
-  return BindAccess({range, true, false, false, BindingKind::kTexels}, 16);
+  return BindAccess({range, true, false, false, kind}, BytesOfTexel(kind));
+}
+
+DispatchBuilder& DispatchBuilder::Texels(const Range& range) {
+  return BindTexels(range, BindingKind::kTexels);
+}
+
+DispatchBuilder& DispatchBuilder::HalfTexels(const Range& range) {
+  return BindTexels(range, BindingKind::kHalfTexels);
 }
 
 DispatchBuilder& DispatchBuilder::WeightTexels(const Range& range) {
@@ -156,9 +164,9 @@ DispatchBuilder& DispatchBuilder::BindAccess(const Access& access, uint64_t unit
   const Range& range = access.range;
   const DeviceCaps& caps = context_->device_->caps();
   const uint64_t rest = BindingRest(access, caps);
-  uint64_t limit = caps.max_binding_bytes;
-  if (access.kind == BindingKind::kTexels) limit = caps.max_texels * 16;
-  if (access.kind == BindingKind::kWordTexels) limit = caps.max_texels * 4;
+  const uint64_t limit = access.kind == BindingKind::kStorage
+                             ? caps.max_binding_bytes
+                             : caps.max_texels * BytesOfTexel(access.kind);
   if (range.bytes + rest + VulkanBuffer::kSlackBytes > limit) {
     status_.Update(absl::ResourceExhaustedError(fmt::format(
         "a tensor of {} bytes is beyond the {} bytes that {} binds at once; use a shorter context",
@@ -212,7 +220,8 @@ absl::StatusOr<Dispatch> DispatchBuilder::Make() {
   if (!status_.ok()) return status_;
   std::vector<BindingKind> kinds;
   for (const Access& access : dispatch_.bindings) kinds.push_back(access.kind);
-  CHOIR_ASSIGN_OR_RETURN(dispatch_.pipeline, context_->pipelines_->Get(shader_, constants_, kinds));
+  CHOIR_ASSIGN_OR_RETURN(dispatch_.pipeline,
+                         context_->pipelines_->Get(shader_, constants_, kinds, full_subgroups_));
   std::vector<uint32_t> push = std::move(offsets_);
   push.insert(push.end(), values_.begin(), values_.end());
   dispatch_.push_bytes = static_cast<uint32_t>(push.size() * sizeof(uint32_t));

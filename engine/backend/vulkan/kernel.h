@@ -49,6 +49,8 @@ class DispatchBuilder {
   DispatchBuilder& Weight(const Range& range);
   // f32 as texels of four; the offset counts them. The range begins at a whole one (WholeTexels).
   DispatchBuilder& Texels(const Range& range);
+  // The same of four f16.
+  DispatchBuilder& HalfTexels(const Range& range);
   // A weight as a texel buffer of words.
   DispatchBuilder& WeightTexels(const Range& range);
   // For a binding that this call's shader does not touch.
@@ -61,6 +63,11 @@ class DispatchBuilder {
   // One invocation an element, in groups of 256 (shaders that include flat_index.glsl).
   DispatchBuilder& FlatGroups(int64_t count);
   DispatchBuilder& Work(double operations);
+  // See PipelineStore::Get.
+  DispatchBuilder& FullSubgroups() {
+    full_subgroups_ = true;
+    return *this;
+  }
   // The dispatch by itself, for whoever tries it.
   absl::StatusOr<Dispatch> Make();
   absl::Status Emit();
@@ -70,6 +77,7 @@ class DispatchBuilder {
   DispatchBuilder(KernelContext& context, std::string shader)
       : context_(&context), shader_(std::move(shader)) {}
   DispatchBuilder& Bind(const TensorView& view, bool reads, bool writes);
+  DispatchBuilder& BindTexels(const Range& range, BindingKind kind);
   DispatchBuilder& BindAccess(const Access& access, uint64_t unit_bytes);
 
   KernelContext* context_;
@@ -77,6 +85,7 @@ class DispatchBuilder {
   std::vector<uint32_t> constants_;
   std::vector<uint32_t> offsets_;
   std::vector<uint32_t> values_;
+  bool full_subgroups_ = false;
   Dispatch dispatch_;
   absl::Status status_;
 };

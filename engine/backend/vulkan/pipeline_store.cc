@@ -69,7 +69,8 @@ absl::StatusOr<const PipelineStore::Layout*> PipelineStore::GetLayout(
 
 absl::StatusOr<UniquePipeline> PipelineStore::MakePipeline(std::string_view shader,
                                                            const std::vector<uint32_t>& constants,
-                                                           VkPipelineLayout layout) {
+                                                           VkPipelineLayout layout,
+                                                           bool full_subgroups) {
   const ShaderCode* code = FindShader(shader);
   if (code == nullptr) return absl::InternalError(fmt::format("no shader {} was built", shader));
   VkShaderModuleCreateInfo module_info{};
@@ -98,6 +99,13 @@ absl::StatusOr<UniquePipeline> PipelineStore::MakePipeline(std::string_view shad
   info.stage.pName = "main";
   info.stage.pSpecializationInfo = &special;
   info.layout = layout;
+  VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size{};
+  size.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT;
+  size.requiredSubgroupSize = device_->caps().subgroup_size;
+  if (full_subgroups && device_->caps().full_subgroups) {
+    info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT;
+    info.stage.pNext = &size;
+  }
   VkPipeline pipeline = VK_NULL_HANDLE;
   CHOIR_VK_RETURN_IF_ERROR(
       vkCreateComputePipelines(device_->get(), cache_.get(), 1, &info, nullptr, &pipeline),
@@ -108,14 +116,16 @@ absl::StatusOr<UniquePipeline> PipelineStore::MakePipeline(std::string_view shad
 
 absl::StatusOr<const Pipeline*> PipelineStore::Get(std::string_view shader,
                                                    const std::vector<uint32_t>& constants,
-                                                   const std::vector<BindingKind>& bindings) {
+                                                   const std::vector<BindingKind>& bindings,
+                                                   bool full_subgroups) {
   const Key key{std::string(shader), constants, bindings};
   if (const auto found = pipelines_.find(key); found != pipelines_.end()) return &found->second;
   CHOIR_ASSIGN_OR_RETURN(const Layout* layout, GetLayout(bindings));
   Pipeline pipeline;
   pipeline.layout = layout->pipeline.get();
   pipeline.set_layout = layout->set.get();
-  CHOIR_ASSIGN_OR_RETURN(pipeline.pipeline, MakePipeline(shader, constants, pipeline.layout));
+  CHOIR_ASSIGN_OR_RETURN(pipeline.pipeline,
+                         MakePipeline(shader, constants, pipeline.layout, full_subgroups));
   return &pipelines_.emplace(key, std::move(pipeline)).first->second;
 }
 

@@ -18,6 +18,7 @@ namespace choir::engine::vulkan {
 enum class BindingKind : uint8_t {
   kStorage,     // a storage buffer
   kTexels,      // a texel buffer of four f32: reads only
+  kHalfTexels,  // a texel buffer of four f16: reads only
   kWordTexels,  // a texel buffer of single 32-bit words: reads only
 };
 
@@ -26,6 +27,11 @@ enum class BindingKind : uint8_t {
 inline constexpr uint32_t kPushBytes = 128;
 
 VkDescriptorType DescriptorType(BindingKind kind);
+// What a binding of this kind counts in; words of a storage buffer.
+constexpr uint64_t BytesOfTexel(BindingKind kind) {
+  if (kind == BindingKind::kTexels) return 16;
+  return kind == BindingKind::kHalfTexels ? 8 : 4;
+}
 
 struct Pipeline {
   UniquePipeline pipeline;
@@ -40,10 +46,13 @@ class PipelineStore {
   static absl::StatusOr<PipelineStore> Create(Device& device, const std::string& cache_dir);
 
   // `constants` are the values of specialisation constants 0, 1, ... The pointer stays valid as
-  // long as the store. INTERNAL if no such shader was built.
+  // long as the store. `full_subgroups`, always the same for a shader: its subgroups must have the
+  // device's size and none be cut, where the device lets that be asked. INTERNAL if no such shader
+  // was built.
   absl::StatusOr<const Pipeline*> Get(std::string_view shader,
                                       const std::vector<uint32_t>& constants,
-                                      const std::vector<BindingKind>& bindings);
+                                      const std::vector<BindingKind>& bindings,
+                                      bool full_subgroups);
 
   // Writes the cache file if pipelines were made since it was last written.
   absl::Status Save();
@@ -60,7 +69,7 @@ class PipelineStore {
   absl::StatusOr<const Layout*> GetLayout(const std::vector<BindingKind>& kinds);
   absl::StatusOr<UniquePipeline> MakePipeline(std::string_view shader,
                                               const std::vector<uint32_t>& constants,
-                                              VkPipelineLayout layout);
+                                              VkPipelineLayout layout, bool full_subgroups);
 
   Device* device_;
   std::string cache_dir_;

@@ -53,13 +53,40 @@ TEST(ProductWaysTest, Fp16ProductsOfLargeLayersStayNearF32) {
   }
 }
 
+TEST(ProductWaysTest, IntegersOfAFewTokensStayNearF32) {
+  CHOIR_VULKAN_OR_SKIP(plain, By(ProductWay::kPlain));
+  CHOIR_VULKAN_OR_SKIP(dot, By(ProductWay::kDot));
+  if (!Has(*dot, "int8 dot product")) GTEST_SKIP() << "this device has no integer dot products";
+  for (const WeightFormat* format :
+       {&kQ8_0Format, &kQ4_0Format, &kQ4_KFormat, &kQ6_KFormat, &kTQ2_0Format}) {
+    for (const int64_t tokens : {1, 3}) {
+      SCOPED_TRACE(testing::Message() << format->name << ", " << tokens << " tokens");
+      const auto want = RunLayer(*plain, *format, Compute::kAuto, tokens);
+      const auto got = RunLayer(*dot, *format, Compute::kAuto, tokens);
+      // 2^-16 of the largest of each 32 elements, and of random signs; f32 sums round to 1e-6.
+      EXPECT_LT(Difference(got[0], want[0]), 2e-5);
+      EXPECT_FALSE(got[0] == want[0]);
+    }
+  }
+}
+
+// A format without integers in shaders.
+TEST(ProductWaysTest, FormatsWithoutIntegersTakeThePlainWay) {
+  CHOIR_VULKAN_OR_SKIP(plain, By(ProductWay::kPlain));
+  CHOIR_VULKAN_OR_SKIP(dot, By(ProductWay::kDot));
+  EXPECT_TRUE(RunLayer(*dot, kF16Format, Compute::kAuto, 1) ==
+              RunLayer(*plain, kF16Format, Compute::kAuto, 1));
+}
+
 TEST(ProductWaysTest, F32TakesNoOtherWay) {
   CHOIR_VULKAN_OR_SKIP(plain, By(ProductWay::kPlain));
   for (const ProductWay way : {ProductWay::kHalf, ProductWay::kDot, ProductWay::kMatrix}) {
     SCOPED_TRACE(NameOf(way));
     CHOIR_VULKAN_OR_SKIP(other, By(way));
-    EXPECT_TRUE(RunLayer(*other, kQ8_0Format, Compute::kF32) ==
-                RunLayer(*plain, kQ8_0Format, Compute::kF32));
+    for (const int64_t tokens : {int64_t{1}, kLayerTokens}) {
+      EXPECT_TRUE(RunLayer(*other, kQ8_0Format, Compute::kF32, tokens) ==
+                  RunLayer(*plain, kQ8_0Format, Compute::kF32, tokens));
+    }
   }
 }
 

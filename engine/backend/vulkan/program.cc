@@ -46,6 +46,13 @@ void EdgeBarrier(VkCommandBuffer commands) {
                        &barrier, 0, nullptr, 0, nullptr);
 }
 
+// Every device reads these formats from uniform texel buffers (Vulkan 1.1, Required Format
+// Support).
+VkFormat TexelFormat(BindingKind kind) {
+  if (kind == BindingKind::kTexels) return VK_FORMAT_R32G32B32A32_SFLOAT;
+  return kind == BindingKind::kHalfTexels ? VK_FORMAT_R16G16B16A16_SFLOAT : VK_FORMAT_R32_UINT;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Program>> Program::Create(Device& device, const BufferTable& buffers,
@@ -159,7 +166,7 @@ absl::Status Program::WriteDescriptorSet(const Dispatch& dispatch, VkDescriptorS
     const VulkanBuffer& buffer = *buffers_->at(range.buffer);
     const uint64_t begin = range.offset - BindingRest(access, device_->caps());
     const uint64_t slack = access.reads_past_end ? VulkanBuffer::kSlackBytes : 0;
-    const uint64_t unit = access.kind == BindingKind::kTexels ? 16 : 4;
+    const uint64_t unit = BytesOfTexel(access.kind);
     const uint64_t wanted = (range.offset + range.bytes + slack + unit - 1) / unit * unit;
     const uint64_t end = std::min(wanted, buffer.piece_bytes(range.piece));
     infos.push_back({buffer.handle(range.piece), begin, end - begin});
@@ -187,9 +194,7 @@ absl::StatusOr<VkBufferView> Program::CreateView(BindingKind kind,
   VkBufferViewCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO;
   info.buffer = bytes.buffer;
-  // Every device reads both formats from uniform texel buffers (Vulkan 1.1, Required Format
-  // Support).
-  info.format = kind == BindingKind::kTexels ? VK_FORMAT_R32G32B32A32_SFLOAT : VK_FORMAT_R32_UINT;
+  info.format = TexelFormat(kind);
   info.offset = bytes.offset;
   info.range = bytes.range;
   VkBufferView view = VK_NULL_HANDLE;

@@ -1,18 +1,53 @@
 # Shaders that there are once, and once for each weight format.
 set(CHOIR_PLAIN_SHADERS
   add adamw add_row add_total attention attention_delta attention_dkv attention_dq dropout embed_grad
-  gather_rows glu glu_backward kv_append lane_attention lane_attention_dkv lane_attention_dq lane_product
-  loss_gradient loss_lse matmul_tn row_scales scale soft_cap square_sum)
+  gather_rows glu glu_backward kv_append lane_attention lane_attention_dkv lane_attention_dq lane_cached_attention lane_product
+  loss_gradient loss_lse matmul_tn pack_vector row_scales scale soft_cap square_sum)
 # Of these there is a variant <name>[.<format>].subgroups too, which sums over a workgroup by subgroups.
-set(CHOIR_SUBGROUP_SHADERS add_total loss_lse matvec rms_norm rms_norm_backward row_scales square_sum)
+set(CHOIR_SUBGROUP_SHADERS add_total loss_lse matvec matvec_dot rms_norm rms_norm_backward row_scales square_sum)
 set(CHOIR_FORMAT_SHADERS dequantize embed matmul_nn matmul_nn_half matmul_nt matmul_nt_half matvec rms_norm rms_norm_backward rope)
 
-# choir_shaders(<target> [SOURCE_DIR dir] [QUANT_DIR dir] FORMATS ... PLAIN ... PER_FORMAT ... SUBGROUPS ...)
+# Of these there is a variant for each format whose folder has a quant_integers.glsl.
+set(CHOIR_INTEGER_SHADERS matvec_dot)
+
+# Products by cooperative matrices: for the KHR extension if the compiler and the headers have it, else for
+# NVIDIA's older one, else none. CHOIR_MATRIX: KHR, NV or empty.
+function(choir_compiles_shader extension result)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/probe_${extension}.comp)
+  file(WRITE ${source} "#version 450\n#extension ${extension} : require\nlayout(local_size_x = 1) in;\nvoid main() {}\n")
+  get_target_property(glslc Vulkan::glslc IMPORTED_LOCATION)
+  execute_process(COMMAND ${glslc} --target-env=vulkan1.1 -o ${source}.spv ${source}
+    RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+  if(failed)
+    set(${result} OFF PARENT_SCOPE)
+  else()
+    set(${result} ON PARENT_SCOPE)
+  endif()
+endfunction()
+choir_compiles_shader(GL_KHR_cooperative_matrix compiles_khr)
+choir_compiles_shader(GL_NV_cooperative_matrix compiles_nv)
+file(STRINGS ${Vulkan_INCLUDE_DIR}/vulkan/vulkan_core.h khr_header REGEX "define VK_KHR_cooperative_matrix 1")
+set(CHOIR_MATRIX "")
+if(compiles_khr AND khr_header)
+  set(CHOIR_MATRIX KHR)
+elseif(compiles_nv)
+  set(CHOIR_MATRIX NV)
+endif()
+set(CHOIR_MATRIX_SHADERS "")
+if(CHOIR_MATRIX)
+  set(CHOIR_MATRIX_SHADERS matmul_nn_matrix matmul_nt_matrix)
+endif()
+message(STATUS "Vulkan cooperative matrices: ${CHOIR_MATRIX}")
+# No device here runs them: what checks SPIR-V at least reads them.
+find_program(CHOIR_SPIRV_VAL spirv-val)
+
+# choir_shaders(<target> [SOURCE_DIR dir] [QUANT_DIR dir] FORMATS ... PLAIN ... PER_FORMAT ... INTEGERS ...
+#               SUBGROUPS ...)
 # Compiles <SOURCE_DIR>/<name>.comp (default: shaders here) with glslc, those PER_FORMAT once a weight
-# format (its folder of <QUANT_DIR>, else of <SOURCE_DIR>/quant, on the include path), those in
-# SUBGROUPS a second time with SUBGROUPS defined, and writes <target>.cc with AllShaders() (shader_table.h).
+# format (its folder of <QUANT_DIR>, else of <SOURCE_DIR>/quant, on the include path), INTEGERS for
+# formats that have them, those in SUBGROUPS a second time with SUBGROUPS defined, and writes <target>.cc with AllShaders() (shader_table.h).
 function(choir_shaders target)
-  cmake_parse_arguments(S "" "SOURCE_DIR;QUANT_DIR" "FORMATS;PLAIN;PER_FORMAT;SUBGROUPS" ${ARGN})
+  cmake_parse_arguments(S "" "SOURCE_DIR;QUANT_DIR" "FORMATS;PLAIN;PER_FORMAT;INTEGERS;SUBGROUPS" ${ARGN})
   set(source_dir ${CMAKE_CURRENT_SOURCE_DIR}/shaders)
   if(S_SOURCE_DIR)
     set(source_dir ${S_SOURCE_DIR})
@@ -27,9 +62,26 @@ function(choir_shaders target)
       list(APPEND variants "${name}.subgroups|${name}||-DSUBGROUPS")
     endif()
   endforeach()
-  foreach(name ${S_PER_FORMAT})
-    foreach(format ${S_FORMATS})
-      list(APPEND variants "${name}.${format}|${name}|${format}|")
+  set(with_integers "")
+  foreach(format ${S_FORMATS})
+    foreach(dir ${quant_dirs})
+      if(EXISTS ${dir}/${format}/quant_integers.glsl)
+        list(APPEND with_integers ${format})
+        break()
+      endif()
+    endforeach()
+  endforeach()
+  foreach(name ${S_PER_FORMAT} ${S_INTEGERS})
+    set(formats ${S_FORMATS})
+    set(define "")
+    if(name IN_LIST CHOIR_MATRIX_SHADERS)
+      set(define -DMATRIX_${CHOIR_MATRIX})
+    endif()
+    if(name IN_LIST S_INTEGERS)
+      set(formats ${with_integers})
+    endif()
+    foreach(format ${formats})
+      list(APPEND variants "${name}.${format}|${name}|${format}|${define}")
       if(name IN_LIST S_SUBGROUPS)
         list(APPEND variants "${name}.${format}.subgroups|${name}|${format}|-DSUBGROUPS")
       endif()
@@ -58,6 +110,12 @@ function(choir_shaders target)
               -MD -MF ${output}.d -o ${output} ${source_dir}/${name}.comp
       DEPENDS ${source_dir}/${name}.comp DEPFILE ${output}.d
       COMMENT "Compiling shader ${full_name}" VERBATIM)
+    if(name IN_LIST CHOIR_MATRIX_SHADERS AND CHOIR_SPIRV_VAL)
+      add_custom_command(OUTPUT ${output} APPEND
+        COMMAND Vulkan::glslc -O --target-env=vulkan1.1 ${define} -I ${source_dir} ${quant_include}
+                -o ${output}.spv ${source_dir}/${name}.comp
+        COMMAND ${CHOIR_SPIRV_VAL} --target-env vulkan1.1 ${output}.spv)
+    endif()
     list(APPEND outputs ${output})
     string(MAKE_C_IDENTIFIER ${full_name} identifier)
     string(APPEND arrays "constexpr uint32_t k_${identifier}[] = {\n#include \"${output}\"\n};\n")

@@ -15,7 +15,7 @@
 namespace choir::engine::vulkan {
 
 // Results that one invocation of a product's shader holds: rows x columns (TM and TN of
-// tile_multiply.glsl); 1 x 1 where the shader has no such choice.
+// tile_multiply.glsl; kTokens of matvec.comp and 1); 1 x 1 where the shader has no such choice.
 struct Block {
   uint32_t m = 0;
   uint32_t n = 0;

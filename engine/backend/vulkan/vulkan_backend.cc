@@ -24,6 +24,7 @@ class VulkanBackend final : public Backend {
         info_(ToDeviceInfo(workshop_->device->physical(), workshop_->device->caps())) {
     info_.max_buffer_range_bytes = workshop_->max_weight_binding_bytes;
     if (memory_bytes != 0) info_.memory_bytes = std::min(info_.memory_bytes, memory_bytes);
+    info_.ways = workshop_->tuner.table().Describe();
   }
 
   ~VulkanBackend() override {
@@ -81,7 +82,9 @@ class VulkanBackend final : public Backend {
                                                       const std::map<TensorId, Binding>& bindings,
                                                       const CompileOptions& options) override {
     for (const Node& node : graph.nodes()) CHOIR_RETURN_IF_ERROR(Supports(graph, node));
-    return VulkanExecutable::Compile(workshop_, graph, bindings, options.compute);
+    auto made = VulkanExecutable::Compile(workshop_, graph, bindings, options.compute);
+    info_.ways = workshop_->tuner.table().Describe();
+    return made;
   }
 
  private:
@@ -133,7 +136,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
                                          options.memory_bytes);
 }
 
-std::vector<DeviceInfo> ListVulkanDevices() {
+std::vector<DeviceInfo> ListVulkanDevices(const std::string& pipeline_cache_dir) {
   using namespace vulkan;  // NOLINT(google-build-using-namespace): this file is its door
   std::vector<DeviceInfo> infos;
   const auto instance = Instance::Create(nullptr);
@@ -141,7 +144,9 @@ std::vector<DeviceInfo> ListVulkanDevices() {
   const auto devices = instance->PhysicalDevices();
   if (!devices.ok()) return infos;
   for (const VkPhysicalDevice physical : *devices) {
-    infos.push_back(ToDeviceInfo(physical, ProbeDevice(physical)));
+    const DeviceCaps caps = ProbeDevice(instance->get(), physical);
+    infos.push_back(ToDeviceInfo(physical, caps));
+    infos.back().ways = ReadTuning(TuningPath(pipeline_cache_dir, caps)).Describe();
   }
   return infos;
 }

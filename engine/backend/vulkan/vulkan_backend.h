@@ -61,8 +61,9 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(const VulkanOptions
 absl::StatusOr<std::unique_ptr<Backend>> CreateVulkanBackend(
     const VulkanOptions& options, std::shared_ptr<vulkan::ValidationLog> log);
 
-// Every device that could be opened, in the driver's order; empty without a driver.
-std::vector<DeviceInfo> ListVulkanDevices();
+// Every device that could be opened, in the driver's order; empty without a driver. The ways are
+// those that processes with this folder for their pipelines found out; none if it is empty.
+std::vector<DeviceInfo> ListVulkanDevices(const std::string& pipeline_cache_dir = "");
 
 }  // namespace choir::engine
 

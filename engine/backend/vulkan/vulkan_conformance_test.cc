@@ -45,5 +45,13 @@ TEST(VulkanConformanceTest, Fp16ProductsStayWithinTheirTolerance) {
   RunOpConformance(*backend, {.compile = {.compute = Compute::kAuto}, .tolerance = kHalfTolerance});
 }
 
+// With 16 bits of a few tokens' vectors products are as exact as the other f32 sums.
+TEST(VulkanConformanceTest, IntegerDotProductsStayWithinTheToleranceOfF32) {
+  CHOIR_VULKAN_OR_SKIP(
+      backend,
+      (VulkanOptions{.validation = true, .lanes_on_software = false, .way = ProductWay::kDot}));
+  RunOpConformance(*backend, {.compile = {.compute = Compute::kAuto}});
+}
+
 }  // namespace
 }  // namespace choir::engine

@@ -32,7 +32,7 @@ inline std::vector<float> LayerValues(int64_t count, uint32_t seed) {
 // A linear layer with LoRA, back through itself onto its input, and the factors' gradients.
 struct TestLayer {
   Graph graph;
-  TensorId x = graph.AddInput("x", F32(kLayerTokens, kLayerCols));
+  TensorId x = -1;
   TensorId w = -1;
   TensorId a = graph.AddPersistent("a", F32(kLayerRank, kLayerCols));
   TensorId b = graph.AddPersistent("b", F32(kLayerRows, kLayerRank));
@@ -40,7 +40,8 @@ struct TestLayer {
   TensorId db = graph.AddPersistent("db", F32(kLayerRows, kLayerRank));
   std::vector<TensorId> outputs;
 
-  explicit TestLayer(const WeightFormat& format) {
+  TestLayer(const WeightFormat& format, int64_t tokens) {
+    x = graph.AddInput("x", F32(tokens, kLayerCols));
     w = graph.AddPersistent("w", Weight(&format, kLayerRows, kLayerCols));
     const Attrs forward = {{"lora", 1}, {"lora_scale", 0.5}};
     const auto y = graph.AddNode("linear", {x, w, a, b}, forward);
@@ -70,8 +71,9 @@ inline std::vector<uint8_t> EncodeLayer(const WeightFormat& format,
 
 // Outputs y, u, dx, v, then the gradients of A and B.
 inline std::vector<std::vector<float>> RunLayer(Backend& backend, const WeightFormat& format,
-                                                Compute compute = Compute::kF32) {
-  const TestLayer layer(format);
+                                                Compute compute = Compute::kF32,
+                                                int64_t tokens = kLayerTokens) {
+  const TestLayer layer(format, tokens);
   std::map<TensorId, Binding> bindings;
   const auto bind = [&](TensorId id, std::span<const uint8_t> bytes) {
     const auto buffer = backend.WrapWeights(bytes);
@@ -86,7 +88,7 @@ inline std::vector<std::vector<float>> RunLayer(Backend& backend, const WeightFo
   }
   const auto made = backend.Compile(layer.graph, bindings, {.compute = compute});
   EXPECT_TRUE(made.ok()) << made.status().ToString();
-  const std::vector<float> input = LayerValues(kLayerTokens * kLayerCols, 3);
+  const std::vector<float> input = LayerValues(tokens * kLayerCols, 3);
   EXPECT_TRUE((*made)->WriteInput(layer.x, BytesOf(std::span(input))).ok());
   const absl::Status status = (*made)->Run();
   EXPECT_TRUE(status.ok()) << status.ToString();

@@ -29,6 +29,7 @@ uint32_t KvFormatOf(const TensorDesc& desc) {
 absl::Status EmitAttention(KernelContext& context, bool cached, const TensorView* lse) {
   const AttentionCall call(context, context.Input(0).desc.shape, context.Input(1).desc.shape);
   if (!cached && FitsLanes(context, call, 3)) return EmitLaneAttention(context, call);
+  if (cached && FitsLanesCached(context, call)) return EmitLaneCachedAttention(context, call);
   const Tile tile = ChooseTile(call.tokens);
   DispatchBuilder dispatch = context.Shader("attention");
   for (size_t i = 0; i < 4; ++i) dispatch.Read(context.Input(i));

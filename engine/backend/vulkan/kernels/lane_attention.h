@@ -13,6 +13,10 @@ namespace choir::engine::vulkan {
 // Whether the shaders can do it. They read the op's first `num_texels` inputs as texels.
 bool FitsLanes(const KernelContext& context, const AttentionCall& call, size_t num_texels);
 
+// Whether the shader for a cache can: keys and values of f32 or f16.
+bool FitsLanesCached(const KernelContext& context, const AttentionCall& call);
+absl::Status EmitLaneCachedAttention(KernelContext& context, const AttentionCall& call);
+
 absl::Status EmitLaneAttention(KernelContext& context, const AttentionCall& call);
 // `delta`: (T, H).
 absl::Status EmitLaneAttentionBackward(KernelContext& context, const AttentionCall& call,

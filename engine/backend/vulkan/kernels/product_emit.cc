@@ -45,10 +45,11 @@ absl::StatusOr<TensorView> RowScales(KernelContext& context, const TensorView& x
 }
 
 // The bindings that all shaders of the product have first.
-DispatchBuilder Begin(KernelContext& context, const NtProduct& product, const std::string& shader) {
+DispatchBuilder Begin(KernelContext& context, const NtProduct& product, const std::string& shader,
+                      const TensorView& x) {
   DispatchBuilder dispatch = context.Shader(shader);
   const int64_t rank = Rank(product.u);
-  dispatch.Read(product.x).Weight(product.tile.range);
+  dispatch.Read(x).Weight(product.tile.range);
   ReadOrUnused(dispatch, product.u);
   if (product.b == nullptr) {
     dispatch.Unused();
@@ -93,23 +94,77 @@ void PushSizes(const NnProduct& product, DispatchBuilder& dispatch) {
       .Work(WorkOf(product));
 }
 
-absl::Status EmitFew(KernelContext& context, const NtProduct& product) {
-  DispatchBuilder dispatch = Begin(context, product, ShaderOf(product));
+// x as 16-bit integers (pack_vector.comp): twelve words for sixteen elements.
+absl::StatusOr<TensorView> PackVectors(KernelContext& context, const TensorView& x) {
+  const int64_t count = x.desc.shape.NumElements();
+  const TensorView packed = context.Scratch(1, count / 16 * 12);
+  CHOIR_RETURN_IF_ERROR(context.Shader("pack_vector")
+                            .Read(x)
+                            .Write(packed)
+                            .Push(count)
+                            .FlatGroups(count / 16)
+                            .Work(8.0 * static_cast<double>(count))
+                            .Emit());
+  return packed;
+}
+
+const char* Suffix(ProductWay way) {
+  switch (way) {
+    case ProductWay::kPlain:
+      return "";
+    case ProductWay::kHalf:
+      return "_half";
+    case ProductWay::kDot:
+      return "_dot";
+    case ProductWay::kMatrix:
+      return "_matrix";
+  }
+  return "";
+}
+
+absl::Status EmitFew(KernelContext& context, const NtProduct& product, const Choice& choice) {
+  TensorView x = product.x;
+  if (choice.way == ProductWay::kDot) {
+    CHOIR_ASSIGN_OR_RETURN(x, PackVectors(context, product.x));
+  }
+  DispatchBuilder dispatch = Begin(context, product, ShaderOf(product, choice.way), x);
   PushSizes(product, dispatch);
-  const bool one = product.x.desc.shape.rows == 1;
-  return dispatch.Constants({one ? 1u : static_cast<uint32_t>(kMaxMatvecTokens)})
+  return dispatch.Constants({choice.block.m})
       .Groups((product.tile.rows + kMatvecRows - 1) / kMatvecRows)
+      .Emit();
+}
+
+// Whether the shader wants row scales (half_scale.glsl).
+bool IsScaled(const Choice& choice) {
+  return choice.way == ProductWay::kHalf || choice.way == ProductWay::kMatrix;
+}
+
+constexpr int64_t kMatrixTile = 64;  // kTile in matrix_multiply.glsl
+
+absl::Status EmitTiles(KernelContext& context, DispatchBuilder& dispatch, const Choice& choice,
+                       const Shape& result) {
+  if (choice.way != ProductWay::kMatrix) {
+    return dispatch.Constants({choice.block.m, choice.block.n})
+        .Groups(GroupsN(choice.block, result.cols), GroupsM(choice.block, result.rows))
+        .Emit();
+  }
+  const DeviceCaps& caps = context.caps();
+  return dispatch.Constants({caps.subgroup_size, caps.matrix.m, caps.matrix.n, caps.matrix.k})
+      .FullSubgroups()
+      .Groups((result.cols + kMatrixTile - 1) / kMatrixTile,
+              (result.rows + kMatrixTile - 1) / kMatrixTile)
       .Emit();
 }
 
 }  // namespace
 
-std::string ShaderOf(const NtProduct& product) {
-  return KernelContext::Variant(IsFew(product) ? "matvec" : "matmul_nt", product.weight);
+std::string ShaderOf(const NtProduct& product, ProductWay way) {
+  const std::string plain = IsFew(product) ? "matvec" : "matmul_nt";
+  return KernelContext::Variant(plain + Suffix(way), product.weight);
 }
 
-std::string ShaderOf(const NnProduct& product) {
-  return KernelContext::Variant("matmul_nn", product.weight);
+std::string ShaderOf(const NnProduct& product, ProductWay way) {
+  return KernelContext::Variant(std::string("matmul_nn") + Suffix(way), product.weight);
 }
 
 double WorkOf(const NtProduct& product) {
@@ -124,40 +179,30 @@ double WorkOf(const NnProduct& product) {
 }
 
 absl::Status EmitBy(KernelContext& context, const NtProduct& product, const Choice& choice) {
-  if (IsFew(product)) return EmitFew(context, product);
+  if (IsFew(product)) return EmitFew(context, product, choice);
   const Shape x = product.x.desc.shape;
-  const bool half = choice.way == ProductWay::kHalf;
   TensorView scales;
-  if (half) {
+  if (IsScaled(choice)) {
     CHOIR_ASSIGN_OR_RETURN(scales, RowScales(context, product.x, x.rows, x.cols, x.cols));
   }
-  const std::string shader =
-      KernelContext::Variant(half ? "matmul_nt_half" : "matmul_nt", product.weight);
-  DispatchBuilder dispatch = Begin(context, product, shader);
-  if (half) dispatch.Read(scales);
+  DispatchBuilder dispatch = Begin(context, product, ShaderOf(product, choice.way), product.x);
+  if (IsScaled(choice)) dispatch.Read(scales);
   PushSizes(product, dispatch);
-  return dispatch.Constants({choice.block.m, choice.block.n})
-      .Groups(GroupsN(choice.block, product.tile.rows), GroupsM(choice.block, x.rows))
-      .Emit();
+  return EmitTiles(context, dispatch, choice, {x.rows, product.tile.rows});
 }
 
 absl::Status EmitBy(KernelContext& context, const NnProduct& product, const Choice& choice) {
   const Shape dx = product.dx.desc.shape;
-  const bool half = choice.way == ProductWay::kHalf;
   TensorView scales;
-  if (half) {
+  if (IsScaled(choice)) {
     const TensorView dy = FromColumn(product.dy, product.first_column);
     CHOIR_ASSIGN_OR_RETURN(
         scales, RowScales(context, dy, dx.rows, product.tile.rows, product.dy.desc.shape.cols));
   }
-  const std::string shader =
-      KernelContext::Variant(half ? "matmul_nn_half" : "matmul_nn", product.weight);
-  DispatchBuilder dispatch = Begin(context, product, shader);
-  if (half) dispatch.Read(scales);
+  DispatchBuilder dispatch = Begin(context, product, ShaderOf(product, choice.way));
+  if (IsScaled(choice)) dispatch.Read(scales);
   PushSizes(product, dispatch);
-  return dispatch.Constants({choice.block.m, choice.block.n})
-      .Groups(GroupsN(choice.block, dx.cols), GroupsM(choice.block, dx.rows))
-      .Emit();
+  return EmitTiles(context, dispatch, choice, dx);
 }
 
 }  // namespace choir::engine::vulkan

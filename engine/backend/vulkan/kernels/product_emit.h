@@ -16,15 +16,16 @@ namespace choir::engine::vulkan {
 
 // At most this many tokens go through matvec, which reads the weights once for all of them; beyond,
 // the tiled product is faster.
-inline constexpr int64_t kMaxMatvecTokens = 4;
+inline constexpr uint32_t kMaxMatvecTokens = 4;
 
 inline bool IsFew(const NtProduct& product) {
   return product.x.desc.shape.rows <= kMaxMatvecTokens;
 }
 
-// Of the plain way: what the tuner knows a product by.
-std::string ShaderOf(const NtProduct& product);
-std::string ShaderOf(const NnProduct& product);
+// Not every build and format has a shader of every way (FindShader). The tuner knows a product by
+// the plain one's.
+std::string ShaderOf(const NtProduct& product, ProductWay way = ProductWay::kPlain);
+std::string ShaderOf(const NnProduct& product, ProductWay way = ProductWay::kPlain);
 
 // Operations.
 double WorkOf(const NtProduct& product);

@@ -172,7 +172,7 @@ TensorView Shaped(const TensorView& like, const Shape& shape) {
   return view;
 }
 
-constexpr Choice kPlainChoice{ProductWay::kPlain, {4, 4}};
+constexpr Block kPlainBlock{4, 4};
 
 }  // namespace
 
@@ -201,7 +201,8 @@ absl::StatusOr<double> NtTrials::Seconds(const Choice& choice) {
 
 absl::StatusOr<double> NtTrials::Difference(const Choice& choice) {
   Trial trial(*context_);
-  const int64_t tokens = IsFew(*product_) ? product_->x.desc.shape.rows : kTokens;
+  const bool few = IsFew(*product_);
+  const int64_t tokens = few ? product_->x.desc.shape.rows : kTokens;
   const TensorView x = trial.Tensor({tokens, kCols});
   const TensorView u = trial.Tensor({tokens, kRank});
   const TensorView b = trial.Tensor({kRows, kRank});
@@ -220,7 +221,8 @@ absl::StatusOr<double> NtTrials::Difference(const Choice& choice) {
                               .beta = 0.5f,
                               .y = plain ? want[lora] : got[lora],
                               .first_column = 0};
-      CHOIR_RETURN_IF_ERROR(EmitBy(trial.context(), product, plain ? kPlainChoice : choice));
+      const Choice plain_choice{ProductWay::kPlain, few ? choice.block : kPlainBlock};
+      CHOIR_RETURN_IF_ERROR(EmitBy(trial.context(), product, plain ? plain_choice : choice));
     }
   }
   CHOIR_RETURN_IF_ERROR(trial.Prepare(1));
@@ -279,7 +281,8 @@ absl::StatusOr<double> NnTrials::Difference(const Choice& choice) {
                               .a = all == 1 ? &a : nullptr,
                               .acc = all == 1 ? &acc : nullptr,
                               .dx = plain ? want[all] : got[all]};
-      CHOIR_RETURN_IF_ERROR(EmitBy(trial.context(), product, plain ? kPlainChoice : choice));
+      const Choice plain_choice{ProductWay::kPlain, kPlainBlock};
+      CHOIR_RETURN_IF_ERROR(EmitBy(trial.context(), product, plain ? plain_choice : choice));
     }
   }
   CHOIR_RETURN_IF_ERROR(trial.Prepare(1));

@@ -7,6 +7,7 @@
 #include "engine/backend/vulkan/kernels/lane_products.h"
 #include "engine/backend/vulkan/kernels/product_emit.h"
 #include "engine/backend/vulkan/kernels/product_trials.h"
+#include "engine/backend/vulkan/shader_table.h"
 
 namespace choir::engine::vulkan {
 namespace {
@@ -41,22 +42,43 @@ bool MayVary(KernelContext& context, const TensorView& weight, bool worth_trying
 }
 
 // The plain choice first, as the tuner wants it.
-std::vector<Choice> TileChoices(KernelContext& context, const TensorView& weight,
-                                const Shape& result, double work) {
+template <typename Product>
+std::vector<Choice> TileChoices(KernelContext& context, const Product& product,
+                                const Shape& result) {
   std::vector<Choice> choices = {{ProductWay::kPlain, GuessBlock(context, result)}};
   const Block guess = choices.front().block;
   // What a device with shaders of its own leaves to these is not worth the time.
-  const bool worth_trying =
-      !context.caps().lanes && work >= kWorthTrying && result.rows > 64 && result.cols > 64;
+  const bool worth_trying = !context.caps().lanes && WorkOf(product) >= kWorthTrying &&
+                            result.rows > 64 && result.cols > 64;
   if (worth_trying) {
     for (const Block& other : {Block{4, 4}, Block{8, 8}, Block{4, 8}, Block{8, 4}}) {
       if (other != guess) choices.push_back({ProductWay::kPlain, other});
     }
   }
-  if (MayVary(context, weight, worth_trying) && context.caps().fp16) {
+  if (!MayVary(context, product.weight, worth_trying)) return choices;
+  const auto built = [&](ProductWay way) { return FindShader(ShaderOf(product, way)) != nullptr; };
+  if (context.caps().fp16 && built(ProductWay::kHalf)) {
     for (const Block& block : {Block{8, 8}, Block{4, 4}}) {
       choices.push_back({ProductWay::kHalf, block});
     }
+  }
+  if (context.caps().matrix.m > 0 && built(ProductWay::kMatrix)) {
+    choices.push_back({ProductWay::kMatrix, {1, 1}});
+  }
+  return choices;
+}
+
+// For a few tokens: what is below is over before a difference matters.
+constexpr double kWorthTryingFew = 1e6;
+
+std::vector<Choice> FewChoices(KernelContext& context, const NtProduct& product) {
+  // Shaders for one token, or for as many as there may be.
+  const Block tokens{product.x.desc.shape.rows == 1 ? 1u : kMaxMatvecTokens, 1};
+  std::vector<Choice> choices = {{ProductWay::kPlain, tokens}};
+  const bool worth_trying = WorkOf(product) >= kWorthTryingFew;
+  if (MayVary(context, product.weight, worth_trying) && context.caps().int8_dot &&
+      FindShader(ShaderOf(product, ProductWay::kDot)) != nullptr) {
+    choices.push_back({ProductWay::kDot, tokens});
   }
   return choices;
 }
@@ -69,10 +91,11 @@ absl::StatusOr<RowTile> WholeMatrix(const KernelContext& context, const TensorVi
 }
 
 absl::Status EmitNt(KernelContext& context, const NtProduct& product) {
-  if (IsFew(product)) return EmitBy(context, product, {ProductWay::kPlain, {1, 1}});
-  if (FitsLanes(context, product)) return EmitLaneNt(context, product);
+  const bool few = IsFew(product);
+  if (!few && FitsLanes(context, product)) return EmitLaneNt(context, product);
   const Shape result{product.x.desc.shape.rows, product.tile.rows};
-  const std::vector<Choice> choices = TileChoices(context, product.weight, result, WorkOf(product));
+  const std::vector<Choice> choices =
+      few ? FewChoices(context, product) : TileChoices(context, product, result);
   NtTrials trials(context, product);
   const auto kind = ProductClass::Of(ShaderOf(product), MustBeExact(context, product.weight),
                                      result.rows, result.cols);
@@ -82,7 +105,7 @@ absl::Status EmitNt(KernelContext& context, const NtProduct& product) {
 absl::Status EmitNn(KernelContext& context, const NnProduct& product) {
   if (FitsLanes(context, product)) return EmitLaneNn(context, product);
   const Shape result = product.dx.desc.shape;
-  const std::vector<Choice> choices = TileChoices(context, product.weight, result, WorkOf(product));
+  const std::vector<Choice> choices = TileChoices(context, product, result);
   NnTrials trials(context, product);
   const auto kind = ProductClass::Of(ShaderOf(product), MustBeExact(context, product.weight),
                                      result.rows, result.cols);
