@@ -10,36 +10,43 @@ set(CHOIR_FORMAT_SHADERS dequantize embed matmul_nn matmul_nn_half matmul_nt mat
 # Of these there is a variant for each format whose folder has a quant_integers.glsl.
 set(CHOIR_INTEGER_SHADERS matvec_dot)
 
-# Products by cooperative matrices: for the KHR extension if the compiler and the headers have it, else for
-# NVIDIA's older one, else none. CHOIR_MATRIX: KHR, NV or empty.
-function(choir_compiles_shader extension result)
-  set(source ${CMAKE_CURRENT_BINARY_DIR}/probe_${extension}.comp)
-  file(WRITE ${source} "#version 450\n#extension ${extension} : require\nlayout(local_size_x = 1) in;\nvoid main() {}\n")
+# Products by cooperative matrices (matrix_multiply.glsl): for the KHR extension if this compiler takes the shaders
+# with it and the headers have it, else for NVIDIA's older one, else none. CHOIR_MATRIX: KHR, NV or empty.
+set(CHOIR_MATRIX_SHADERS matmul_nn_matrix matmul_nt_matrix)
+# No device that CI has runs them: what checks SPIR-V at least reads them.
+find_program(CHOIR_SPIRV_VAL spirv-val)
+set(choir_shader_source_dir ${CMAKE_CURRENT_LIST_DIR}/shaders)
+
+function(choir_probe_matrix extension result)
   get_target_property(glslc Vulkan::glslc IMPORTED_LOCATION)
-  execute_process(COMMAND ${glslc} --target-env=vulkan1.1 -o ${source}.spv ${source}
-    RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
-  if(failed)
-    set(${result} OFF PARENT_SCOPE)
-  else()
-    set(${result} ON PARENT_SCOPE)
-  endif()
+  set(${result} ON)
+  foreach(name ${CHOIR_MATRIX_SHADERS})
+    set(probe ${CMAKE_CURRENT_BINARY_DIR}/probe_${name}_${extension}.spv)
+    execute_process(COMMAND ${glslc} --target-env=vulkan1.1 -DMATRIX_${extension} -I ${choir_shader_source_dir}
+                            -I ${choir_shader_source_dir}/quant/f32 -o ${probe} ${choir_shader_source_dir}/${name}.comp
+      RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+    if(NOT failed AND CHOIR_SPIRV_VAL)
+      execute_process(COMMAND ${CHOIR_SPIRV_VAL} --target-env vulkan1.1 ${probe}
+        RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+    endif()
+    if(failed)
+      set(${result} OFF)
+    endif()
+  endforeach()
+  set(${result} ${${result}} PARENT_SCOPE)
 endfunction()
-choir_compiles_shader(GL_KHR_cooperative_matrix compiles_khr)
-choir_compiles_shader(GL_NV_cooperative_matrix compiles_nv)
+
+choir_probe_matrix(KHR compiles_khr)
+choir_probe_matrix(NV compiles_nv)
 file(STRINGS ${Vulkan_INCLUDE_DIR}/vulkan/vulkan_core.h khr_header REGEX "define VK_KHR_cooperative_matrix 1")
-set(CHOIR_MATRIX "")
 if(compiles_khr AND khr_header)
   set(CHOIR_MATRIX KHR)
 elseif(compiles_nv)
   set(CHOIR_MATRIX NV)
+else()
+  set(CHOIR_MATRIX "")
+  set(CHOIR_MATRIX_SHADERS "")
 endif()
-set(CHOIR_MATRIX_SHADERS "")
-if(CHOIR_MATRIX)
-  set(CHOIR_MATRIX_SHADERS matmul_nn_matrix matmul_nt_matrix)
-endif()
-message(STATUS "Vulkan cooperative matrices: ${CHOIR_MATRIX}")
-# No device here runs them: what checks SPIR-V at least reads them.
-find_program(CHOIR_SPIRV_VAL spirv-val)
 
 # choir_shaders(<target> [SOURCE_DIR dir] [QUANT_DIR dir] FORMATS ... PLAIN ... PER_FORMAT ... INTEGERS ...
 #               SUBGROUPS ...)

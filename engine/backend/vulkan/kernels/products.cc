@@ -91,8 +91,8 @@ absl::StatusOr<RowTile> WholeMatrix(const KernelContext& context, const TensorVi
 }
 
 absl::Status EmitNt(KernelContext& context, const NtProduct& product) {
+  if (FitsLanes(context, product)) return EmitLaneNt(context, product);
   const bool few = IsFew(product);
-  if (!few && FitsLanes(context, product)) return EmitLaneNt(context, product);
   const Shape result{product.x.desc.shape.rows, product.tile.rows};
   const std::vector<Choice> choices =
       few ? FewChoices(context, product) : TileChoices(context, product, result);

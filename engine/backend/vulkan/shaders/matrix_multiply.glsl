@@ -38,18 +38,19 @@ const uint kQuads = kTile * kStep / 4u / kThreads;  // of the right tile that an
 #define LEFT_MATRIX coopmat<float16_t, gl_ScopeSubgroup, kM, kK, gl_MatrixUseA>
 #define RIGHT_MATRIX coopmat<float16_t, gl_ScopeSubgroup, kK, kN, gl_MatrixUseB>
 #define SUM_MATRIX coopmat<float, gl_ScopeSubgroup, kM, kN, gl_MatrixUseAccumulator>
-#define LOAD_MATRIX(m, tile, at, stride, by_column)                                     \
-  coopMatLoad(m, tile, at, stride,                                                      \
-              by_column ? gl_CooperativeMatrixLayoutColumnMajor : gl_CooperativeMatrixLayoutRowMajor)
-#define STORE_MATRIX(m, tile, at, stride) \
-  coopMatStore(m, tile, at, stride, gl_CooperativeMatrixLayoutRowMajor)
+#define BY_ROW gl_CooperativeMatrixLayoutRowMajor
+#define BY_COLUMN gl_CooperativeMatrixLayoutColumnMajor
+#define LOAD_MATRIX coopMatLoad
+#define STORE_MATRIX coopMatStore
 #define MULTIPLY_ADD coopMatMulAdd
 #else
 #define LEFT_MATRIX fcoopmatNV<16, gl_ScopeSubgroup, kM, kK>
 #define RIGHT_MATRIX fcoopmatNV<16, gl_ScopeSubgroup, kK, kN>
 #define SUM_MATRIX fcoopmatNV<32, gl_ScopeSubgroup, kM, kN>
-#define LOAD_MATRIX(m, tile, at, stride, by_column) coopMatLoadNV(m, tile, at, stride, by_column)
-#define STORE_MATRIX(m, tile, at, stride) coopMatStoreNV(m, tile, at, stride, false)
+#define BY_ROW false
+#define BY_COLUMN true
+#define LOAD_MATRIX coopMatLoadNV
+#define STORE_MATRIX coopMatStoreNV
 #define MULTIPLY_ADD coopMatMulAddNV
 #endif
 
@@ -94,14 +95,14 @@ void MultiplyTiles() {
   [[unroll]] for (uint k = 0u; k < kStep; k += kK) {
     LEFT_MATRIX left[kPart / kM];
     [[unroll]] for (uint i = 0u; i < kPart / kM; ++i) {
-      LOAD_MATRIX(left[i], left_tile, (row + i * kM) * kLeftStride + k, kLeftStride, false);
+      LOAD_MATRIX(left[i], left_tile, (row + i * kM) * kLeftStride + k, kLeftStride, BY_ROW);
     }
     [[unroll]] for (uint j = 0u; j < kPart / kN; ++j) {
       RIGHT_MATRIX right;
 #ifdef RIGHT_BY_COLUMN
-      LOAD_MATRIX(right, right_tile, (column + j * kN) * kRightStride + k, kRightStride, true);
+      LOAD_MATRIX(right, right_tile, (column + j * kN) * kRightStride + k, kRightStride, BY_COLUMN);
 #else
-      LOAD_MATRIX(right, right_tile, k * kRightStride + column + j * kN, kRightStride, false);
+      LOAD_MATRIX(right, right_tile, k * kRightStride + column + j * kN, kRightStride, BY_ROW);
 #endif
       [[unroll]] for (uint i = 0u; i < kPart / kM; ++i) {
         tile_sum[i][j] = MULTIPLY_ADD(left[i], right, tile_sum[i][j]);
@@ -117,7 +118,7 @@ void StoreTile() {
   const uint begin = gl_SubgroupID * kM * kN;
   [[unroll]] for (uint i = 0u; i < kPart / kM; ++i) {
     [[unroll]] for (uint j = 0u; j < kPart / kN; ++j) {
-      STORE_MATRIX(tile_sum[i][j], result, begin, kN);
+      STORE_MATRIX(tile_sum[i][j], result, begin, kN, BY_ROW);
       barrier();
       for (uint e = gl_SubgroupInvocationID; e < kM * kN; e += kSubgroup) {
         const uint row = gl_SubgroupID / 2u * kPart + i * kM + e / kN;
