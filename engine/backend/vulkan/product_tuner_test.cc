@@ -252,5 +252,33 @@ TEST(ProductTunerBackendTest, WhereF32IsNotAskedForOtherWaysAreComparedAndTimed)
   }
 }
 
+// 68 MiB of weights, more than products may take while they are tried.
+TEST(ProductTunerBackendTest, OfALargeWeightSomeRowsAreTimed) {
+  constexpr int64_t kRows = 65536;
+  const TempDir dir;
+  {
+    VulkanOptions options = WithCache(dir.path());
+    options.work_per_submission = 1e12;  // one tile of them all
+    CHOIR_VULKAN_OR_SKIP(backend, options);
+    const auto features = backend->info().features;
+    if (std::find(features.begin(), features.end(), "int8 dot product") == features.end()) {
+      GTEST_SKIP() << "this device has no integer dot products";
+    }
+    Graph graph;
+    const TensorId x = graph.AddInput("x", F32(1, kSize));
+    const TensorId w = graph.AddPersistent("w", Weight(&kQ8_0Format, kRows, kSize));
+    const auto y = graph.AddNode("linear", {x, w}, {{"lora", 0}, {"lora_scale", 0}});
+    ASSERT_TRUE(y.ok()) << y.status().ToString();
+    graph.MarkOutput(y->front());
+    const auto bytes = static_cast<uint64_t>(SizeBytes(graph.tensor(w).desc));
+    const auto buffer = backend->Allocate(bytes);
+    ASSERT_TRUE(buffer.ok()) << buffer.status().ToString();
+    const auto made = backend->Compile(graph, {{w, {*buffer, 0}}}, {});
+    ASSERT_TRUE(made.ok()) << made.status().ToString();
+  }
+  const TuningTable table = ReadTuning(TuningFile(dir.path()));
+  EXPECT_TRUE(table.Find(ProductClass::Of("matvec.q8_0", false, 1, kRows)).has_value());
+}
+
 }  // namespace
 }  // namespace choir::engine::vulkan

@@ -20,6 +20,9 @@ namespace {
 // Of one product's tensors while it is tried: small beside any model.
 constexpr uint64_t kMaxBytes = 64u << 20;
 
+// Of that, for alignment, row scales and packed vectors.
+constexpr int64_t kSpareBytes = 4 << 20;
+
 // After one run that compiles and warms up. The fastest counts: others' work only makes runs
 // slower.
 constexpr int kRuns = 3;
@@ -108,6 +111,19 @@ absl::StatusOr<double> FastestRun(Trial& trial, double work) {
   return fastest;
 }
 
+// Rows of the weight that a product of `tokens` tokens is timed with: all `rows` of them, or as
+// many whole tiles as there is room for, which tells as much. `fixed`: f32 elements of the tensors
+// that have nothing to do with these rows.
+int64_t RowsToTime(const TensorView& weight, int64_t rows, int64_t tokens, int64_t rank,
+                   int64_t fixed) {
+  constexpr int64_t kWholeTiles = 128;
+  const int64_t row_bytes = SizeBytes(weight.desc) / weight.desc.shape.rows;
+  const int64_t bytes = row_bytes + 4 * (tokens + rank);
+  const int64_t room = static_cast<int64_t>(kMaxBytes) - kSpareBytes - 4 * fixed;
+  if (rows * bytes <= room) return rows;
+  return std::max<int64_t>(room / bytes / kWholeTiles * kWholeTiles, 1);
+}
+
 // Numbers in [-1, 1), the same ones each time.
 class Numbers {
  public:
@@ -181,8 +197,10 @@ absl::StatusOr<double> NtTrials::Seconds(const Choice& choice) {
   const NtProduct& like = *product_;
   const bool lora = like.u != nullptr;
   const int64_t rank = lora ? like.u->desc.shape.cols : 0;
-  const int64_t rows = like.tile.rows;
-  const TensorView x = trial.Tensor(like.x.desc.shape);
+  const Shape from = like.x.desc.shape;
+  const int64_t rows = RowsToTime(like.weight, like.tile.rows, from.rows, rank,
+                                  from.NumElements() + from.rows * rank);
+  const TensorView x = trial.Tensor(from);
   const TensorView y = trial.Tensor({x.desc.shape.rows, rows});
   const TensorView u = trial.Tensor({x.desc.shape.rows, std::max<int64_t>(rank, 1)});
   const TensorView b = trial.Tensor({rows, std::max<int64_t>(rank, 1)});
@@ -242,11 +260,14 @@ absl::StatusOr<double> NnTrials::Seconds(const Choice& choice) {
   const NnProduct& like = *product_;
   const bool lora = like.v != nullptr;
   const int64_t rank = lora ? like.v->desc.shape.cols : 1;
-  const TensorView dx = trial.Tensor(like.dx.desc.shape);
-  const TensorView dy = trial.Tensor({dx.desc.shape.rows, like.tile.rows});
-  const TensorView v = trial.Tensor({dx.desc.shape.rows, rank});
-  const TensorView a = trial.Tensor({rank, dx.desc.shape.cols});
-  const TensorView weight = Shaped(like.weight, {like.tile.rows, dx.desc.shape.cols});
+  const Shape to = like.dx.desc.shape;
+  const int64_t rows = RowsToTime(like.weight, like.tile.rows, to.rows, 0,
+                                  to.NumElements() + rank * (to.rows + to.cols));
+  const TensorView dx = trial.Tensor(to);
+  const TensorView dy = trial.Tensor({to.rows, rows});
+  const TensorView v = trial.Tensor({to.rows, rank});
+  const TensorView a = trial.Tensor({rank, to.cols});
+  const TensorView weight = Shaped(like.weight, {rows, to.cols});
   const NnProduct product{.dy = dy,
                           .first_column = 0,
                           .weight = weight,
