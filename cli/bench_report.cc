@@ -147,7 +147,10 @@ std::string DescribeMachine(const BenchHead& head) {
     text += fmt::format(", {} threads, {} products", head.threads, head.bf16 ? "bf16" : "f32");
   }
   text += "\n";
-  for (const std::string& way : head.device.ways) text += fmt::format("           {}\n", way);
+  const std::vector<std::string>& ways = head.device.ways;
+  for (size_t i = 0; i < ways.size(); ++i) {
+    text += fmt::format("{:<10} {}\n", i == 0 ? "products" : "", ways[i]);
+  }
   return text;
 }
 

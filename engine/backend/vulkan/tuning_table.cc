@@ -96,8 +96,8 @@ std::vector<std::string> TuningTable::Describe() const {
   for (const auto& [checked, verdict] : checks_) {
     if (verdict == Verdict::kRight) continue;
     lines.push_back(fmt::format(
-        "{}: never {}, {}", checked.first, TextOf(checked.second),
-        verdict == Verdict::kWrong ? "whose results are wrong here" : "at which a process ended"));
+        "{}: never {}: {}", checked.first, TextOf(checked.second),
+        verdict == Verdict::kWrong ? "the device does not get it right" : "a process ended at it"));
   }
   return lines;
 }

@@ -80,10 +80,10 @@ TEST(TuningTableTest, PeopleReadWhichWaysAreTakenAndWhichNever) {
   table.Set(ProductClass::Of("matmul_nt.q8_0", false, 64, 512), {ProductWay::kPlain, {4, 4}});
   table.SetChecked("matmul_nt.q8_0", kHalf, Verdict::kRight);
   table.SetChecked("matmul_nt.q8_0", {ProductWay::kMatrix, {1, 1}}, Verdict::kWrong);
-  EXPECT_EQ(
-      table.Describe(),
-      (std::vector<std::string>{"matmul_nt.q8_0: f32, fp16",
-                                "matmul_nt.q8_0: never matrix 1 1, whose results are wrong here"}));
+  EXPECT_EQ(table.Describe(),
+            (std::vector<std::string>{
+                "matmul_nt.q8_0: f32, fp16",
+                "matmul_nt.q8_0: never matrix 1 1: the device does not get it right"}));
 }
 
 }  // namespace
