@@ -49,7 +49,7 @@ function(choir_test name)
   # The asan preset unwinds slowly, as tests/lsan.supp names libraries without frame pointers. Nothing in
   # the engine calls these, and its Vulkan driver, a compiler, allocates a great deal: there it took minutes.
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE room)
-  if(CHOIR_SANITIZE MATCHES "address" AND room MATCHES "^engine/")
+  if(CHOIR_SANITIZE MATCHES "address" AND room MATCHES "^(engine/|tests/toy$)")
     set_tests_properties(${name} PROPERTIES ENVIRONMENT_MODIFICATION
       "ASAN_OPTIONS=string_append::fast_unwind_on_malloc=1")
   endif()
