@@ -35,6 +35,7 @@ void Advise(std::span<const uint8_t> bytes, int advice, bool outwards) {
   const uintptr_t first = outwards ? begin / page * page : (begin + page - 1) / page * page;
   const uintptr_t last = end / page * page;
   if (last <= first) return;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address for the kernel, read through by nobody.
   static_cast<void>(::madvise(reinterpret_cast<void*>(first), last - first, advice));
 }
 

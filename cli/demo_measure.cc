@@ -73,7 +73,7 @@ absl::StatusOr<std::string> FirstPrompt(const std::string& held_out_path) {
 // The node's own newest adapter, which must be the run's.
 absl::StatusOr<std::string> PulledAdapter(const DemoMeasurement& what,
                                           const DemoFederation::Node& node) {
-  const std::string path = fmt::format("{}/{}/latest.gguf", node.home.Adapters(), what.run_id);
+  std::string path = fmt::format("{}/{}/latest.gguf", node.home.Adapters(), what.run_id);
   CHOIR_ASSIGN_OR_RETURN(const Digest digest, Sha256OfFile(path));
   if (digest == what.final_digest) return path;
   return absl::DataLossError(fmt::format("node {} has adapter {}, the run ended with {}", node.name,

@@ -100,7 +100,7 @@ void OperatorSession::SetDeadline(grpc::ClientContext& context) {
 }
 
 absl::Status OperatorSession::Explain(const grpc::Status& status) const {
-  const absl::Status plain = rpc::FromGrpc(status);
+  absl::Status plain = rpc::FromGrpc(status);
   if (!absl::IsUnavailable(plain) && !absl::IsDeadlineExceeded(plain)) return plain;
   return WithHint(absl::UnavailableError(fmt::format("the coordinator at {} does not answer: {}",
                                                      address_, std::string(plain.message()))),

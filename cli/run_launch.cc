@@ -43,7 +43,7 @@ absl::Status SendAdapter(const OperatorSession& session, const std::string& byte
                             fmt::format("choir-adapter-{}.gguf", DigestToHex(digest).substr(0, 16)))
                                .string();
   CHOIR_RETURN_IF_ERROR(AtomicWriteFile(path, bytes, 0600));
-  const absl::Status status = Send(session, path, digest, "adapter", environment);
+  absl::Status status = Send(session, path, digest, "adapter", environment);
   std::filesystem::remove(path);
   return status;
 }

@@ -211,7 +211,7 @@ absl::Status TrainCommand::Train() {
                        clock_));
   engine::TrainHooks hooks = watch.Hooks();
   if (held_out_.has_value()) hooks.evaluate = [this] { return held_out_->Measure(); };
-  const absl::Status status = trainer_->Run(
+  absl::Status status = trainer_->Run(
       hooks, {.path = options_.checkpoint, .every_steps = options_.checkpoint_every}, clock_);
   // Also of a run that was stopped or failed: that is when one wants to see it.
   CHOIR_RETURN_IF_ERROR(watch.Finish());

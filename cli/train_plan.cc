@@ -18,9 +18,9 @@ std::string Count(uint64_t count) {
 
 std::string DescribeRun(const TrainOutlook& outlook) {
   const engine::TrainConfig& config = outlook.config;
-  const std::string shape = fmt::format(
-      "{} x {} tokens a step, lr {} {}", config.micro_batches, config.context_tokens,
-      config.schedule.peak, engine::kDecayNames[static_cast<int>(config.schedule.decay)]);
+  std::string shape = fmt::format("{} x {} tokens a step, lr {} {}", config.micro_batches,
+                                  config.context_tokens, config.schedule.peak,
+                                  engine::kDecayNames[static_cast<int>(config.schedule.decay)]);
   if (!outlook.micro_batches_per_epoch.has_value() && config.steps == 0) return shape;
   return fmt::format(
       "{} steps, {}",

@@ -83,7 +83,7 @@ class ABSL_SCOPED_LOCKABLE Coordinator::Turn {
 
 Coordinator::Coordinator(const Federation& federation, const DataFolder& folder, Store& store,
                          BlobStore& blobs, const Clock& clock, RandomSource& random,
-                         std::unique_ptr<Members> members, uint64_t last_counter)
+                         std::unique_ptr<Members> members)
     : federation_(federation),
       store_(store),
       blobs_(blobs),
@@ -102,7 +102,6 @@ Coordinator::Coordinator(const Federation& federation, const DataFolder& folder,
                [this](std::string topic)
                    ABSL_NO_THREAD_SAFETY_ANALYSIS { changed_.insert(std::move(topic)); },
                {}},
-      last_counter_(last_counter),
       flushed_(clock.Now()) {}
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Open(const Federation& federation,
@@ -115,9 +114,10 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Open(const Federation&
                          Members::Open(federation, folder, store, clock, random));
   CHOIR_ASSIGN_OR_RETURN(const uint64_t last_counter, store.LastSessionCounter());
   CHOIR_ASSIGN_OR_RETURN(const std::vector<StoredRun> runs, store.ListRuns());
-  std::unique_ptr<Coordinator> coordinator(new Coordinator(
-      federation, folder, store, blobs, clock, random, std::move(members), last_counter));
+  std::unique_ptr<Coordinator> coordinator(
+      new Coordinator(federation, folder, store, blobs, clock, random, std::move(members)));
   absl::MutexLock lock(&coordinator->mu_);
+  coordinator->last_counter_ = last_counter;
   for (const StoredRun& stored : runs) {
     CHOIR_ASSIGN_OR_RETURN(coordinator->runs_[stored.record.run_id],
                            RunActor::Restore(coordinator->context_, stored));

@@ -103,7 +103,7 @@ class Coordinator {
 
   Coordinator(const Federation& federation, const DataFolder& folder, Store& store,
               BlobStore& blobs, const Clock& clock, RandomSource& random,
-              std::unique_ptr<Members> members, uint64_t last_counter);
+              std::unique_ptr<Members> members);
 
   // Holds the lock for one call; wakes those who wait for what it changed, once the lock is gone.
   class Turn;
@@ -134,7 +134,7 @@ class Coordinator {
 
   mutable absl::Mutex mu_;
   RunContext context_ ABSL_GUARDED_BY(mu_);
-  uint64_t last_counter_ ABSL_GUARDED_BY(mu_);
+  uint64_t last_counter_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, std::unique_ptr<RunActor>> runs_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> run_order_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> changed_ ABSL_GUARDED_BY(mu_);

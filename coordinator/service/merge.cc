@@ -182,7 +182,7 @@ absl::Status StoreBasis(const VersionState& state, BlobStore& blobs, v1::Adapter
 }
 
 absl::Status CheckNew(const engine::Adapter& adapter) {
-  const absl::Status finite = engine::CheckFinite(adapter);
+  absl::Status finite = engine::CheckFinite(adapter);
   if (finite.ok()) return finite;
   return secagg::Refusal(secagg::AbortReason::kNonFiniteAdapter, std::string(finite.message()));
 }

@@ -196,7 +196,7 @@ void RunActor::AfterRound(const RoundState& ended) {
 }
 
 absl::Status RunActor::Write(const Batch& batch) {
-  const absl::Status status = context_.store.Commit(batch);
+  absl::Status status = context_.store.Commit(batch);
   if (status.ok()) {
     for (const EventRecord& event : batch.events) spdlog::info("{}", event.text);
     return status;
@@ -242,7 +242,7 @@ absl::Time RunActor::NextDeadline() const {
 absl::Status RunActor::Stop(const std::string& reason) {
   if (!running()) return absl::OkStatus();
   stopping_ = true;
-  const absl::Status status = Do(choir::coordinator::Stop{"cancelled", reason});
+  absl::Status status = Do(choir::coordinator::Stop{"cancelled", reason});
   stopping_ = false;
   return status;
 }

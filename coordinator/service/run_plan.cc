@@ -300,7 +300,7 @@ absl::Status CheckSessions(const v1::RunConfig& config) {
   sample.round = 1;
   sample.round_counter = 1;
   sample.expires_at_ms = 1;
-  const absl::Status valid = secagg::ValidateConfig(sample);
+  absl::Status valid = secagg::ValidateConfig(sample);
   if (valid.ok()) return valid;
   return Invalid("aggregation", std::string(valid.message()));
 }

@@ -53,7 +53,7 @@ class CountingStore final : public Store {
   explicit CountingStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
   absl::Status Commit(const Batch& batch) override {
     const absl::Time before = absl::Now();
-    const absl::Status status = store_->Commit(batch);
+    absl::Status status = store_->Commit(batch);
     Cost& cost = costs[call];
     ++cost.commits;
     cost.bytes += BytesOf(batch);

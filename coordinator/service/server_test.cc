@@ -67,7 +67,7 @@ class ServerTest : public testing::Test {
     grpc::ClientContext context;
     SetDeadline(context);
     Response response;
-    const absl::Status status = rpc::FromGrpc(method(&context, &response));
+    absl::Status status = rpc::FromGrpc(method(&context, &response));
     if (!status.ok()) return status;
     return response;
   }
@@ -113,7 +113,7 @@ class ServerTest : public testing::Test {
          {request.config().base_model_digest(), request.config().initial_adapter_digest()}) {
       Digest id{};
       std::copy(digest.begin(), digest.end(), id.begin());
-      const absl::Status sent = UploadBlob(blobs->Read(id, 0, 1 << 20).value());
+      absl::Status sent = UploadBlob(blobs->Read(id, 0, 1 << 20).value());
       if (!sent.ok()) return sent;
     }
     return AsOperator<v1::RunStatus>([&](auto* context, auto* response) {

@@ -171,7 +171,7 @@ absl::StatusOr<std::shared_ptr<Upload>> Session::BeginUpload(const NodeId& node,
   if (!IsMember(node)) {
     return secagg::Refusal(AbortReason::kUnknownMember, "this node is not of the session's cohort");
   }
-  const std::shared_ptr<Upload> known = FindUpload(node);
+  std::shared_ptr<Upload> known = FindUpload(node);
   if (known != nullptr) {
     if (std::ranges::equal(known->header(), header)) return known;
     return secagg::Refusal(AbortReason::kSecondMaskedInput,

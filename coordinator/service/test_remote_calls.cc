@@ -23,7 +23,7 @@ absl::StatusOr<Response> Call(Method method) {
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
     context.set_wait_for_ready(true);
     Response response;
-    const absl::Status status = rpc::FromGrpc(method(&context, &response));
+    absl::Status status = rpc::FromGrpc(method(&context, &response));
     if (status.ok()) return response;
     if (!absl::IsUnavailable(status) || absl::Now() > limit) return status;
     absl::SleepFor(absl::Milliseconds(50));
@@ -81,15 +81,15 @@ absl::StatusOr<v1::UploadAck> RemoteCalls::Upload(const std::vector<v1::MaskedIn
 
 absl::StatusOr<std::string> RemoteCalls::Fetch(const std::string& digest, uint64_t offset) {
   std::string out;
-  const absl::Status status = Call<v1::BlobChunk>([&](auto* context, auto* chunk) {
-                                v1::FetchBlobRequest request;
-                                request.set_digest(digest);
-                                request.set_offset(offset);
-                                out.clear();
-                                const auto reader = stub_->FetchBlob(context, request);
-                                while (reader->Read(chunk)) out += chunk->data();
-                                return reader->Finish();
-                              }).status();
+  absl::Status status = Call<v1::BlobChunk>([&](auto* context, auto* chunk) {
+                          v1::FetchBlobRequest request;
+                          request.set_digest(digest);
+                          request.set_offset(offset);
+                          out.clear();
+                          const auto reader = stub_->FetchBlob(context, request);
+                          while (reader->Read(chunk)) out += chunk->data();
+                          return reader->Finish();
+                        }).status();
   if (!status.ok()) return status;
   return out;
 }

@@ -302,7 +302,7 @@ class SqliteStore final : public Store {
     if (status.ok()) status = db_->Execute("COMMIT");
     // After some errors (no space, I/O) SQLite has rolled back by itself.
     if (!status.ok() && sqlite3_get_autocommit(db_->raw()) == 0) {
-      const absl::Status undone = db_->Execute("ROLLBACK");
+      absl::Status undone = db_->Execute("ROLLBACK");
       if (!undone.ok()) return undone;
     }
     return status;

@@ -69,7 +69,7 @@ class CheatsTest : public testing::TestWithParam<Case> {
     result.loss_sum = 20;
     result.steps = 1;
     EXPECT_TRUE(WriteJobResult(results, result, std::vector<float>(length, 0.25f)).ok());
-    const std::string path = dir_.path() + "/worker";
+    std::string path = dir_.path() + "/worker";
     EXPECT_TRUE(AtomicWriteFile(path,
                                 fmt::format("#!/bin/sh\ncp {0}/delta.f32 \"$2\" && "
                                             "cp {0}/result.json \"$2\"\n",

@@ -264,7 +264,7 @@ absl::Status NodeDaemon::Run() {
     while (!parts_.board.stop_requested()) parts_.board.WaitForWish(absl::Hours(1));
     CancelCalls();
   });
-  const absl::Status status = Loop();
+  absl::Status status = Loop();
   parts_.board.RequestStop();
   watcher.join();
   return status;

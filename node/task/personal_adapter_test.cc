@@ -20,7 +20,7 @@ class PersonalAdapterTest : public testing::Test {
     adapter.architecture = "llama";
     adapter.pairs.push_back({"blk.0.attn_q.weight", rows, 2, 1, std::vector<float>(2, a),
                              std::vector<float>(static_cast<size_t>(rows), b)});
-    const std::string path = dir_.path() + "/" + name;
+    std::string path = dir_.path() + "/" + name;
     EXPECT_TRUE(AtomicWriteFile(path, engine::SerializeGgufAdapter(adapter).value()).ok());
     return path;
   }

@@ -48,7 +48,7 @@ absl::Status Insist(const std::function<bool(absl::Duration)>& sleep,
                     const std::function<absl::Status()>& attempt) {
   absl::Duration pause = kFirstRetry;
   for (;;) {
-    const absl::Status status = attempt();
+    absl::Status status = attempt();
     if (status.ok() || !IsPassing(status)) return status;
     if (!sleep(pause)) return absl::CancelledError("stopping");
     pause = std::min(2 * pause, kLastRetry);

@@ -74,7 +74,7 @@ SessionDriver::SessionDriver(CoordinatorClient& client, const WorkFolder& work,
 absl::Status SessionDriver::Persist(const std::function<absl::Status()>& attempt) const {
   absl::Duration pause = kFirstRetry;
   for (;;) {
-    const absl::Status status = attempt();
+    absl::Status status = attempt();
     if (status.ok() || !IsPassing(status)) return status;
     if (!sleep_(pause)) return absl::CancelledError("stopping");
     pause = std::min(2 * pause, kLastRetry);

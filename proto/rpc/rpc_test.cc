@@ -68,7 +68,7 @@ class RpcTest : public testing::Test {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
     Response response;
-    const absl::Status status = FromGrpc(call(*stub, context, response));
+    absl::Status status = FromGrpc(call(*stub, context, response));
     if (!status.ok()) return status;
     return response;
   }

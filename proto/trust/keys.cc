@@ -142,7 +142,7 @@ absl::Status SigningKey::Save(const std::string& path, std::string_view passphra
         kMagic.size(), nullptr, public_part.data() + kSaltBytes, key.Expose().data());
     bytes.append(AsChars(public_part)).append(AsChars(sealed));
   }
-  const absl::Status status = AtomicWriteSecretFile(path, bytes);
+  absl::Status status = AtomicWriteSecretFile(path, bytes);
   sodium_memzero(bytes.data(), bytes.size());
   return status;
 }

@@ -231,7 +231,7 @@ absl::Status Play::Upload(size_t i) {
     if (*fresh) spool.insert(spool.end(), chunk.data.begin(), chunk.data.end());
   }
   EXPECT_TRUE(assembler.complete());
-  const absl::Status added = server.AddInput(id, header, spool);
+  absl::Status added = server.AddInput(id, header, spool);
   if (added.ok()) spools[id] = {header, std::move(spool)};
   return added;
 }
