@@ -25,9 +25,10 @@ void Write(Executable& executable, TensorId input, const std::vector<T>& values)
   ASSERT_TRUE(status.ok()) << status.ToString();
 }
 
-// The flat gradient of the stored adapter after one step over two packed segments; empty after a
-// failure.
-std::vector<float> Gradient(Backend& backend, const Model& model, const Adapter& adapter) {
+// The flat gradient of the stored adapter after one step over two packed segments, of the mean loss
+// times `scale`; empty after a failure.
+std::vector<float> Gradient(Backend& backend, const Model& model, const Adapter& adapter,
+                            float scale = 1) {
   const auto weights = DeviceModel::Load(backend, model);
   auto device = DeviceAdapter::Create(backend, LayoutOf(adapter), true);
   const auto built = BuildTrainGraph(model, LayoutOf(adapter), {.tokens = kTokens});
@@ -52,7 +53,7 @@ std::vector<float> Gradient(Backend& backend, const Model& model, const Adapter&
   Write((**made), built->inputs.segments, segments);
   Write((**made), built->inputs.positions, positions);
   Write((**made), built->inputs.loss_weights, std::vector<float>(kTokens, 1.0f));
-  Write((**made), built->inputs.loss_scale, std::vector<float>{1.0f / kTokens});
+  Write((**made), built->inputs.loss_scale, std::vector<float>{scale / kTokens});
   const absl::Status status = (*made)->Run();
   EXPECT_TRUE(status.ok()) << status.ToString();
   const auto gradient = device->Read(AdapterPart::kGradients);
@@ -87,6 +88,34 @@ TEST(VulkanModelTest, TilesAllocationsAndStagingKeepTheGradient) {
       // Tiles of the weights' rows, and other shaders, change the order of f32 sums only.
       for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-4f * largest) << i;
     }
+  }
+}
+
+// 2^-60 is far below what fp16 can hold, and a power of two: exact for f32, and for scaled
+// operands.
+TEST(VulkanModelTest, Fp16ProductsLoseNoGradientHoweverSmall) {
+  CHOIR_TEST_DATA_OR_SKIP(data);
+  VulkanOptions options = {.validation = true, .lanes_on_software = false};
+  options.way = ProductWay::kPlain;
+  CHOIR_VULKAN_OR_SKIP(plain, options);
+  options.way = ProductWay::kHalf;
+  CHOIR_VULKAN_OR_SKIP(half, options);
+  const auto adapter = ReadGgufAdapter(data + "/reference/lora/stories260K-f32/adapter.gguf");
+  ASSERT_TRUE(adapter.ok()) << adapter.status().ToString();
+  const auto model = Model::Open(data + "/models/stories260K-q8_0.gguf");
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  const std::vector<float> want = Gradient(*plain, *model, *adapter);
+  const std::vector<float> got = Gradient(*half, *model, *adapter);
+  constexpr float kTiny = 0x1p-60f;
+  const std::vector<float> tiny = Gradient(*half, *model, *adapter, kTiny);
+  ASSERT_EQ(got.size(), want.size());
+  ASSERT_EQ(tiny.size(), want.size());
+  float largest = 0;
+  for (const float value : want) largest = std::max(largest, std::abs(value));
+  // Errors of 2^-11 of every operand grow through the products of five blocks there and back.
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 2e-2f * largest) << i;
+  for (size_t i = 0; i < want.size(); ++i) {
+    ASSERT_NEAR(tiny[i] / kTiny, got[i], 1e-5f * largest) << i;
   }
 }
 
