@@ -71,11 +71,14 @@ absl::Status BenchCommand::Train() {
                       .recomputed_blocks = plan.recomputed_blocks,
                       .blocks = static_cast<int64_t>(model_->spec().layers.size()),
                       .streams = plan.weights.streams_blocks(),
-                      .predicted_bytes = plan.memory.total_bytes()};
+                      .predicted_bytes = plan.memory.total_bytes(),
+                      .predicted_host_bytes = plan.host_bytes,
+                      .device_bytes = 0};
   CHOIR_ASSIGN_OR_RETURN(train.measured,
                          bench::MeasureTraining({*model_, *backend_, *weights_, std::move(start),
                                                  config, environment_.clock},
                                                 std::move(data)));
+  train.device_bytes = backend_->memory_use().most_bytes;
   report_.train = std::move(train);
   if (!in_place) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(*weights_, engine::DeviceModel::Load(*backend_, *model_));

@@ -42,6 +42,28 @@ std::string DescribeSavings(const BenchTraining& train) {
   return text;
 }
 
+std::string BesidePrediction(uint64_t bytes, uint64_t predicted) {
+  const double ratio = static_cast<double>(predicted) / static_cast<double>(bytes);
+  return fmt::format("{} at most, {} predicted ({:+.1f} %)", HumaneBytes(bytes),
+                     HumaneBytes(predicted), 100 * (ratio - 1));
+}
+
+std::string DescribeTrainingMemory(const BenchTraining& train) {
+  const bench::TrainMeasurement& m = train.measured;
+  const bool own_memory = train.predicted_host_bytes > 0;
+  std::string text =
+      "memory     " +
+      BesidePrediction(own_memory ? train.device_bytes : m.peak_resident_bytes,
+                       train.predicted_bytes) +
+      fmt::format("; activations {}, workspace {}\n", HumaneBytes(m.memory.arena_bytes),
+                  HumaneBytes(m.memory.workspace_bytes));
+  if (own_memory) {
+    text += "           of the device; of this computer's " +
+            BesidePrediction(m.peak_resident_bytes, train.predicted_host_bytes) + "\n";
+  }
+  return text;
+}
+
 std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) {
   const bench::TrainMeasurement& m = train.measured;
   std::string text = fmt::format(
@@ -53,13 +75,7 @@ std::string DescribeTraining(const BenchTraining& train, const BenchHead& head) 
       train.modules, train.batch, head.context_tokens, 100 * m.useful_share,
       m.epoch_share < 1 ? fmt::format(" ({:.1f} % in an epoch)", 100 * m.epoch_share) : "",
       DescribeSavings(train), HumaneBytes(static_cast<uint64_t>(m.work.bytes)));
-  const auto peak = static_cast<double>(m.peak_resident_bytes);
-  const auto predicted = static_cast<double>(train.predicted_bytes);
-  text +=
-      fmt::format("memory     {} at most, {} predicted ({:+.1f} %); activations {}, workspace {}\n",
-                  HumaneBytes(m.peak_resident_bytes), HumaneBytes(train.predicted_bytes),
-                  100 * (predicted - peak) / peak, HumaneBytes(m.memory.arena_bytes),
-                  HumaneBytes(m.memory.workspace_bytes));
+  text += DescribeTrainingMemory(train);
   text += fmt::format("loss       {:.4f} -> {:.4f}\n", m.first_loss, m.last_loss);
   if (head.profile) text += DescribeOps(m.ops);
   return text;
@@ -112,6 +128,10 @@ nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head)
                          {"workspace_bytes", m.memory.workspace_bytes},
                          {"first_loss", m.first_loss},
                          {"last_loss", m.last_loss}};
+  if (train.predicted_host_bytes > 0) {
+    json["device_bytes"] = train.device_bytes;
+    json["predicted_host_bytes"] = train.predicted_host_bytes;
+  }
   AddShare(json, "share_of_peak", m.Gflops(), head.GemmPeakGflops());
   if (head.profile) json["ops"] = OpsToJson(m.ops);
   return json;

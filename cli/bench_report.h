@@ -44,8 +44,12 @@ struct BenchTraining {
   std::string modules;
   int64_t recomputed_blocks = 0;
   int64_t blocks = 0;
-  bool streams = false;          // weights from the file, within the budget
-  uint64_t predicted_bytes = 0;  // of the process's memory, before anything was allocated
+  bool streams = false;  // weights from the file, within the budget
+  // Of the process's memory, before anything was allocated; of a device with memory of its own
+  // that device's, and the process's beside it.
+  uint64_t predicted_bytes = 0;
+  uint64_t predicted_host_bytes = 0;  // 0: the device has no memory of its own
+  uint64_t device_bytes = 0;          // most in buffers on such a device
 };
 
 struct BenchReport {

@@ -63,6 +63,10 @@ std::string DescribeOutlook(const TrainOutlook& outlook) {
   }
   text += fmt::format("run      {}\n", DescribeRun(outlook));
   text += fmt::format("memory   {}\n", DescribeMemory(outlook.plan, spec.layers.size()));
+  if (outlook.plan.host_bytes > 0) {
+    text += fmt::format("         of the device; beside it {} of this computer's\n",
+                        HumaneBytes(outlook.plan.host_bytes));
+  }
   if (outlook.generation.has_value()) {
     text += fmt::format("chat     {}, {} of it the {} KV cache of {} tokens\n",
                         HumaneBytes(outlook.generation->total_bytes()),
@@ -94,6 +98,7 @@ nlohmann::json OutlookToJson(const TrainOutlook& outlook) {
       {"backend", outlook.device.backend},
       {"device", outlook.device.name},
   };
+  if (plan.host_bytes > 0) json["host_memory_bytes"] = plan.host_bytes;
   if (outlook.generation.has_value()) {
     json["generation"] = {{"memory_bytes", outlook.generation->total_bytes()},
                           {"kv_cache", outlook.kv_cache},

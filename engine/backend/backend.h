@@ -71,6 +71,12 @@ struct NodeTime {
   double seconds = 0;
 };
 
+// What a backend's buffers take of its device's memory.
+struct DeviceMemoryUse {
+  uint64_t now_bytes = 0;
+  uint64_t most_bytes = 0;  // at a time, since the backend was made
+};
+
 // One compiled graph. Run() after WriteInput of every input; ReadOutput after Run.
 class Executable {
  public:
@@ -112,7 +118,10 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<Executable>> Compile(
       const Graph& graph, const std::map<TensorId, Binding>& bindings,
       const CompileOptions& options) = 0;
+  // All zero where the device has no memory beside the process's own and no copies in it: the CPU.
+  [[nodiscard]] virtual DeviceMemoryUse memory_use() const { return {}; }
   // The workspace that Compile would allocate for this graph; 0 where the backend cannot tell.
+  // Prepares the kernels on trial: afterwards the process has the code that they bring with them.
   virtual absl::StatusOr<uint64_t> WorkspaceBytes(const Graph& /*graph*/,
                                                   const CompileOptions& /*options*/) {
     return uint64_t{0};

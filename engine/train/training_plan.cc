@@ -15,8 +15,7 @@ namespace {
 constexpr uint64_t kComfortPercent = 80;
 
 // What the program grows by beside all that is planned: pages of code that only a run reaches,
-// stacks, graphs. Largest that was measured (docs/performance.md). Not on a GPU, whose memory is
-// not the program's.
+// stacks, graphs. Largest that was measured (docs/performance.md).
 constexpr uint64_t kGrowthBytes = uint64_t{4} << 20;
 
 // What PlanTraining works with.
@@ -28,6 +27,8 @@ struct Planner {
   const MemoryLimits& limits;
 
   [[nodiscard]] bool on_cpu() const { return backend.info().backend == "cpu"; }
+  // Is the device's memory the program's own?
+  [[nodiscard]] bool shares_memory() const { return on_cpu() || backend.info().is_software; }
   [[nodiscard]] uint64_t AdapterBytes() const {
     return static_cast<uint64_t>(adapter.num_elements) * sizeof(float);
   }
@@ -41,6 +42,7 @@ struct Planner {
             .dropout = config.lora_dropout};
   }
   absl::Status Plan(int64_t recomputed_blocks, TrainingPlan& plan) const;
+  [[nodiscard]] uint64_t ProgramBytes() const;
   absl::StatusOr<int64_t> FewestBlocks(const TrainingPlan& all, uint64_t memory_bytes) const;
   absl::Status Recompute(uint64_t comfortable, TrainingPlan& plan) const;
   void Stream(TrainingPlan& plan) const;
@@ -49,6 +51,7 @@ struct Planner {
 // Sets the memory of `plan`, and which tables stay.
 absl::Status Planner::Plan(int64_t recomputed_blocks, TrainingPlan& plan) const {
   plan.recomputed_blocks = recomputed_blocks;
+  plan.host_bytes = 0;
   plan.weights.embedding = false;
   plan.weights.output = recomputed_blocks == 0;
   CHOIR_ASSIGN_OR_RETURN(
@@ -56,10 +59,16 @@ absl::Status Planner::Plan(int64_t recomputed_blocks, TrainingPlan& plan) const 
       PlanForTraining(model, adapter, GraphOptions(recomputed_blocks), &backend,
                       CompileOptions{.compute = ChooseCompute(config.compute, model.spec())},
                       plan.weights));
-  if (!on_cpu()) return absl::OkStatus();
-  const uint64_t program = limits.program_bytes == nullptr ? 0 : limits.program_bytes();
-  plan.memory.workspace_bytes += kGrowthBytes + program - std::min(program, AdapterBytes());
+  (shares_memory() ? plan.memory.workspace_bytes : plan.host_bytes) += ProgramBytes();
   return absl::OkStatus();
+}
+
+// Without the adapter that training starts from, and without what is on the device already.
+uint64_t Planner::ProgramBytes() const {
+  if (limits.program_bytes == nullptr) return kGrowthBytes;
+  const uint64_t placed = shares_memory() ? backend.memory_use().now_bytes : 0;
+  const uint64_t program = limits.program_bytes();
+  return kGrowthBytes + program - std::min(program, placed + AdapterBytes());
 }
 
 // How many blocks to recompute so that the run fits: `all` is the plan with all of them. Only what

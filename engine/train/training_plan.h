@@ -23,7 +23,9 @@ enum class Recompute : uint8_t {
 };
 
 struct TrainingPlan {
+  // Of the device; where that is this computer's memory, with the program that runs on it.
   ModelPlan memory;
+  uint64_t host_bytes = 0;        // of this computer's memory, where the device has its own
   int64_t recomputed_blocks = 0;  // from the first
   // For DeviceModel::Load. A table of embeddings never stays; the output table where blocks are
   // recomputed to save memory; all of the blocks, unless the device is too small.

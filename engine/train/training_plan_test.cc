@@ -105,6 +105,70 @@ TEST_F(TrainerTest, APlanCountsWhatTheProgramHasWithoutTheStart) {
             total(nullptr) + (uint64_t{50} << 20));
 }
 
+// A device with 64 MiB of buffers and a workspace of 1 MiB for each graph; runs nothing.
+class PlannedDevice : public Backend {
+ public:
+  static constexpr uint64_t kPlaced = uint64_t{64} << 20;
+  explicit PlannedDevice(bool is_software) {
+    info_.backend = "vulkan";
+    info_.is_software = is_software;
+  }
+  [[nodiscard]] const DeviceInfo& info() const override { return info_; }
+  [[nodiscard]] DeviceMemoryUse memory_use() const override { return {kPlaced, kPlaced}; }
+  absl::StatusOr<uint64_t> WorkspaceBytes(const Graph& /*graph*/,
+                                          const CompileOptions& /*options*/) override {
+    return uint64_t{1} << 20;
+  }
+  absl::StatusOr<std::shared_ptr<DeviceBuffer>> WrapWeights(
+      std::span<const uint8_t> /*bytes*/) override {
+    return Nothing();
+  }
+  absl::StatusOr<std::shared_ptr<DeviceBuffer>> Allocate(uint64_t /*size_bytes*/) override {
+    return Nothing();
+  }
+  absl::Status Write(DeviceBuffer& /*buffer*/, uint64_t /*offset_bytes*/,
+                     std::span<const uint8_t> /*bytes*/) override {
+    return Nothing();
+  }
+  absl::Status Read(const DeviceBuffer& /*buffer*/, uint64_t /*offset_bytes*/,
+                    std::span<uint8_t> /*bytes*/) override {
+    return Nothing();
+  }
+  [[nodiscard]] absl::Status Supports(const Graph& /*graph*/, const Node& /*node*/) const override {
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::unique_ptr<Executable>> Compile(
+      const Graph& /*graph*/, const std::map<TensorId, Binding>& /*bindings*/,
+      const CompileOptions& /*options*/) override {
+    return Nothing();
+  }
+
+ private:
+  static absl::Status Nothing() { return absl::UnimplementedError("only for plans"); }
+  DeviceInfo info_;
+};
+
+TEST_F(TrainerTest, APlanCountsTheProgramWhereverItsMemoryIs) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto plan = [&](bool is_software, uint64_t (*program_bytes)()) {
+    PlannedDevice device(is_software);
+    return *PlanTraining(*model_, layout, Config(), device,
+                         {.memory_bytes = uint64_t{1} << 40, .program_bytes = program_bytes},
+                         Recompute::kOff);
+  };
+  constexpr uint64_t kProgram = uint64_t{200} << 20;
+  const auto program = [] { return kProgram; };
+  const uint64_t start_bytes = start_.ParameterCount() * sizeof(float);
+  const TrainingPlan on_gpu = plan(false, program);
+  EXPECT_EQ(on_gpu.host_bytes, plan(false, nullptr).host_bytes + kProgram - start_bytes);
+  EXPECT_EQ(on_gpu.memory.total_bytes(), plan(false, nullptr).memory.total_bytes());
+  // Of a software device what is on it already is among the program's pages.
+  const TrainingPlan in_process = plan(true, program);
+  EXPECT_EQ(in_process.host_bytes, 0U);
+  EXPECT_EQ(in_process.memory.total_bytes(), plan(true, nullptr).memory.total_bytes() + kProgram -
+                                                 start_bytes - PlannedDevice::kPlaced);
+}
+
 TEST_F(TrainerTest, RecomputingBlocksGivesTheSameBits) {
   const auto kept = Make(Config(), Documents(30));
   ASSERT_TRUE(RunFor(*kept, 100, "").ok());

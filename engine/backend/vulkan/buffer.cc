@@ -76,22 +76,35 @@ absl::StatusOr<std::shared_ptr<VulkanBuffer>> VulkanBuffer::Create(std::shared_p
         fmt::format("{} bytes asked in one piece, {} gives at most {}", size_bytes,
                     device->caps().name, max_piece_bytes));
   }
-  std::shared_ptr<VulkanBuffer> buffer(new VulkanBuffer(std::move(device), size_bytes));
+  std::shared_ptr<VulkanBuffer> buffer(
+      new VulkanBuffer(std::move(device), size_bytes, max_piece_bytes));
+  for (Piece& piece : buffer->pieces_) CHOIR_RETURN_IF_ERROR(buffer->Allocate(piece, usage));
+  return buffer;
+}
+
+std::shared_ptr<VulkanBuffer> VulkanBuffer::Planned(std::shared_ptr<Device> device,
+                                                    uint64_t size_bytes, uint64_t max_piece_bytes) {
+  // The constructor is private; std::make_shared cannot reach it.
+  return std::shared_ptr<VulkanBuffer>(
+      new VulkanBuffer(std::move(device), size_bytes, max_piece_bytes));
+}
+
+VulkanBuffer::VulkanBuffer(std::shared_ptr<Device> device, uint64_t size_bytes,
+                           uint64_t max_piece_bytes)
+    : device_(std::move(device)), size_bytes_(size_bytes) {
   uint64_t begin = 0;
   do {
+    Piece& piece = pieces_.emplace_back();
     const uint64_t size = std::min(size_bytes - begin, max_piece_bytes);
-    CHOIR_RETURN_IF_ERROR(buffer->AddPiece(begin, size, usage));
+    piece.begin = begin;
+    piece.size = (size + kSlackBytes + 15) / 16 * 16;
     begin += size;
     // Step back by the overlap (a multiple of every alignment), unless this was the last piece.
     if (begin < size_bytes) begin -= std::min(kPieceOverlapBytes, max_piece_bytes / 2);
   } while (begin < size_bytes);
-  return buffer;
 }
 
-absl::Status VulkanBuffer::AddPiece(uint64_t begin, uint64_t size, MemoryUsage usage) {
-  Piece piece;
-  piece.begin = begin;
-  piece.size = (size + kSlackBytes + 15) / 16 * 16;
+absl::Status VulkanBuffer::Allocate(Piece& piece, MemoryUsage usage) {
   VkBufferCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
   info.size = piece.size;
@@ -121,6 +134,7 @@ absl::Status VulkanBuffer::AddPiece(uint64_t begin, uint64_t size, MemoryUsage u
   }
   CHOIR_VK_RETURN_IF_ERROR(result, "vkAllocateMemory");
   piece.memory = UniqueMemory(device_->get(), memory);
+  piece.allocation.emplace(*device_, needs.size);
   CHOIR_VK_RETURN_IF_ERROR(vkBindBufferMemory(device_->get(), buffer, memory, 0),
                            "vkBindBufferMemory");
   const VkMemoryPropertyFlags flags = device_->caps().memory.memoryTypes[*type].propertyFlags;
@@ -131,9 +145,7 @@ absl::Status VulkanBuffer::AddPiece(uint64_t begin, uint64_t size, MemoryUsage u
                              "vkMapMemory");
     piece.mapped = static_cast<uint8_t*>(mapped);
   }
-  CHOIR_RETURN_IF_ERROR(ZeroFill(piece));
-  pieces_.push_back(std::move(piece));
-  return absl::OkStatus();
+  return ZeroFill(piece);
 }
 
 absl::Status VulkanBuffer::ZeroFill(const Piece& piece) {

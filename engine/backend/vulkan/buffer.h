@@ -42,6 +42,10 @@ class VulkanBuffer final : public DeviceBuffer {
                                                               MemoryUsage usage, bool may_split,
                                                               uint64_t max_piece_bytes);
 
+  // The same pieces without any memory: to record with on trial, never to run.
+  static std::shared_ptr<VulkanBuffer> Planned(std::shared_ptr<Device> device, uint64_t size_bytes,
+                                               uint64_t max_piece_bytes);
+
   [[nodiscard]] uint64_t size_bytes() const override { return size_bytes_; }
   [[nodiscard]] const Device* device() const { return device_.get(); }
   [[nodiscard]] VkBuffer handle(size_t piece) const { return pieces_[piece].buffer.get(); }
@@ -60,14 +64,14 @@ class VulkanBuffer final : public DeviceBuffer {
   struct Piece {
     uint64_t begin = 0;
     uint64_t size = 0;
+    std::optional<Device::Allocation> allocation;  // none where it is only planned
     UniqueMemory memory;
     UniqueBuffer buffer;  // after the memory: destroyed before it
     uint8_t* mapped = nullptr;
   };
 
-  VulkanBuffer(std::shared_ptr<Device> device, uint64_t size_bytes)
-      : device_(std::move(device)), size_bytes_(size_bytes) {}
-  absl::Status AddPiece(uint64_t begin, uint64_t size, MemoryUsage usage);
+  VulkanBuffer(std::shared_ptr<Device> device, uint64_t size_bytes, uint64_t max_piece_bytes);
+  absl::Status Allocate(Piece& piece, MemoryUsage usage);
   absl::Status ZeroFill(const Piece& piece);
   absl::Status CheckRange(uint64_t offset, uint64_t size) const;
   absl::Status WritePiece(const Piece& piece, uint64_t offset, std::span<const uint8_t> bytes);

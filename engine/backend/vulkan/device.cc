@@ -1,5 +1,6 @@
 #include "engine/backend/vulkan/device.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -175,6 +176,16 @@ absl::Status Device::Running::Wait() {
   const absl::Status status = device_->Wait(fence_.get());
   device_->FreeCommandBuffer(std::exchange(commands_, VK_NULL_HANDLE));
   return status;
+}
+
+Device::Allocation::Allocation(Device& device, uint64_t bytes) : device_(&device), bytes_(bytes) {
+  DeviceMemoryUse& use = device.memory_use_;
+  use.now_bytes += bytes;
+  use.most_bytes = std::max(use.most_bytes, use.now_bytes);
+}
+
+Device::Allocation::~Allocation() {
+  if (device_ != nullptr) device_->memory_use_.now_bytes -= bytes_;
 }
 
 absl::StatusOr<Device::Running> Device::Start(absl::FunctionRef<void(VkCommandBuffer)> record) {

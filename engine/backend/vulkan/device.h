@@ -70,6 +70,21 @@ class Device {
     VkCommandBuffer commands_;  // null: done
     UniqueFence fence_;
   };
+  // A share of memory_use(), for as long as it lives. Move-only. The device must outlive it.
+  class Allocation {
+   public:
+    Allocation(Device& device, uint64_t bytes);
+    Allocation(Allocation&& other) noexcept
+        : device_(std::exchange(other.device_, nullptr)), bytes_(other.bytes_) {}
+    Allocation& operator=(Allocation&&) = delete;
+    ~Allocation();
+
+   private:
+    Device* device_;  // null: moved away
+    uint64_t bytes_;
+  };
+  [[nodiscard]] const DeviceMemoryUse& memory_use() const { return memory_use_; }
+
   // Records with `record` and submits.
   absl::StatusOr<Running> Start(absl::FunctionRef<void(VkCommandBuffer)> record);
   // And waits.
@@ -86,6 +101,7 @@ class Device {
   UniqueDevice device_;
   VkQueue queue_ = VK_NULL_HANDLE;
   UniqueCommandPool pool_;
+  DeviceMemoryUse memory_use_;
 };
 
 }  // namespace choir::engine::vulkan

@@ -7,9 +7,13 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/backend/vulkan/rehearsal.h"
 
 namespace choir::engine::vulkan {
 namespace {
+
+// A dispatch's unused bindings point into the workspace, so there is always one.
+constexpr uint64_t kLeastBytes = 16;
 
 uint64_t AlignUp(uint64_t value, uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
@@ -33,7 +37,8 @@ absl::StatusOr<std::unique_ptr<Executable>> VulkanExecutable::Compile(
   CHOIR_RETURN_IF_ERROR(made->Bind(graph, bindings));
   made->PlaceHostSlots(graph);
   std::vector<Command> commands = made->HostCopies(true);
-  CHOIR_RETURN_IF_ERROR(made->RecordNodes(graph, compute, commands));
+  CHOIR_ASSIGN_OR_RETURN(const uint64_t scratch_bytes, made->RecordNodes(graph, compute, commands));
+  CHOIR_RETURN_IF_ERROR(made->Allocate(scratch_bytes));
   const std::vector<Command> last = made->HostCopies(false);
   commands.insert(commands.end(), last.begin(), last.end());
   CHOIR_ASSIGN_OR_RETURN(
@@ -41,6 +46,30 @@ absl::StatusOr<std::unique_ptr<Executable>> VulkanExecutable::Compile(
       Program::Create(device, made->buffers_, std::move(commands), std::move(made->node_ends_)));
   CHOIR_RETURN_IF_ERROR(device.ValidationStatus());
   return made;
+}
+
+absl::StatusOr<uint64_t> VulkanExecutable::Rehearse(std::shared_ptr<Workshop> workshop,
+                                                    const Graph& graph, Compute compute) {
+  VulkanExecutable trial(std::move(workshop));
+  const Workshop& shop = *trial.workshop_;
+  const DeviceCaps& caps = shop.device->caps();
+  trial.plan_ = PlanMemory(graph, static_cast<int64_t>(caps.storage_alignment));
+  trial.staged_ = !caps.unified_memory;
+  std::map<TensorId, Binding> bindings;
+  for (size_t i = 0; i < graph.tensors().size(); ++i) {
+    const Tensor& tensor = graph.tensors()[i];
+    if (tensor.kind != TensorKind::kPersistent) continue;
+    const bool weight = tensor.desc.dtype == DType::kWeight;
+    bindings[static_cast<TensorId>(i)].buffer = VulkanBuffer::Planned(
+        shop.device, static_cast<uint64_t>(SizeBytes(tensor.desc)),
+        weight ? shop.max_weight_allocation_bytes : shop.max_allocation_bytes);
+  }
+  CHOIR_RETURN_IF_ERROR(trial.Bind(graph, bindings));
+  trial.PlaceHostSlots(graph);
+  std::vector<Command> commands;
+  CHOIR_ASSIGN_OR_RETURN(const uint64_t scratch_bytes, trial.RecordNodes(graph, compute, commands));
+  if (caps.IsSoftware()) CHOIR_RETURN_IF_ERROR(RunOverNothing(shop.device, commands));
+  return std::max(scratch_bytes, kLeastBytes) + trial.host_side_bytes_;
 }
 
 absl::Status VulkanExecutable::Bind(const Graph& graph,
@@ -113,8 +142,8 @@ std::vector<TensorView> VulkanExecutable::Views(const std::vector<TensorId>& ids
   return views;
 }
 
-absl::Status VulkanExecutable::RecordNodes(const Graph& graph, Compute compute,
-                                           std::vector<Command>& commands) {
+absl::StatusOr<uint64_t> VulkanExecutable::RecordNodes(const Graph& graph, Compute compute,
+                                                       std::vector<Command>& commands) {
   KernelContext context(workshop_->device, workshop_->pipelines, workshop_->tuner, buffers_,
                         workshop_->max_weight_binding_bytes, workshop_->pacer.WorkPerSubmission(),
                         compute);
@@ -127,17 +156,17 @@ absl::Status VulkanExecutable::RecordNodes(const Graph& graph, Compute compute,
     if (workshop_->profile) node_ends_.push_back(commands.size() + context.commands().size());
   }
   for (Command& command : context.commands()) commands.push_back(std::move(command));
-  return Allocate(context.scratch_bytes());
+  return context.scratch_bytes();
 }
 
 absl::Status VulkanExecutable::Allocate(uint64_t scratch_bytes) {
-  // A dispatch's unused bindings point into the workspace, so there is always one.
-  scratch_bytes = std::max<uint64_t>(scratch_bytes, 16);
-  const auto arena_bytes = static_cast<uint64_t>(std::max<int64_t>(plan_.arena_bytes, 16));
+  scratch_bytes = std::max(scratch_bytes, kLeastBytes);
+  const uint64_t arena_bytes =
+      std::max(static_cast<uint64_t>(std::max<int64_t>(plan_.arena_bytes, 0)), kLeastBytes);
   const std::pair<uint32_t, uint64_t> wanted[] = {
       {BufferTable::kArena, arena_bytes},
       {BufferTable::kWorkspace, scratch_bytes},
-      {BufferTable::kHostSide, std::max<uint64_t>(host_side_bytes_, 16)},
+      {BufferTable::kHostSide, std::max(host_side_bytes_, kLeastBytes)},
   };
   for (const auto& [index, bytes] : wanted) {
     const bool host = index == BufferTable::kHostSide;

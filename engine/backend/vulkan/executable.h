@@ -33,6 +33,11 @@ class VulkanExecutable final : public Executable {
       std::shared_ptr<Workshop> workshop, const Graph& graph,
       const std::map<TensorId, Binding>& bindings, Compute compute);
 
+  // The kernels of a graph on trial, without its weights: makes the pipelines that it will run, has
+  // a software driver compile them, and returns what Compile() would allocate as workspace.
+  static absl::StatusOr<uint64_t> Rehearse(std::shared_ptr<Workshop> workshop, const Graph& graph,
+                                           Compute compute);
+
   absl::Status WriteInput(TensorId input, std::span<const uint8_t> bytes) override;
   absl::Status Run() override;
   absl::Status ReadOutput(TensorId output, std::span<uint8_t> bytes) override;
@@ -49,7 +54,9 @@ class VulkanExecutable final : public Executable {
 
   explicit VulkanExecutable(std::shared_ptr<Workshop> workshop) : workshop_(std::move(workshop)) {}
   absl::Status Bind(const Graph& graph, const std::map<TensorId, Binding>& bindings);
-  absl::Status RecordNodes(const Graph& graph, Compute compute, std::vector<Command>& commands);
+  // Returns the bytes of scratch that the nodes share.
+  absl::StatusOr<uint64_t> RecordNodes(const Graph& graph, Compute compute,
+                                       std::vector<Command>& commands);
   absl::Status Allocate(uint64_t scratch_bytes);
   void PlaceHostSlots(const Graph& graph);
   [[nodiscard]] std::vector<Command> HostCopies(bool inputs) const;

@@ -78,6 +78,16 @@ class VulkanBackend final : public Backend {
     return absl::OkStatus();
   }
 
+  [[nodiscard]] DeviceMemoryUse memory_use() const override {
+    return workshop_->device->memory_use();
+  }
+
+  absl::StatusOr<uint64_t> WorkspaceBytes(const Graph& graph,
+                                          const CompileOptions& options) override {
+    for (const Node& node : graph.nodes()) CHOIR_RETURN_IF_ERROR(Supports(graph, node));
+    return VulkanExecutable::Rehearse(workshop_, graph, options.compute);
+  }
+
   absl::StatusOr<std::unique_ptr<Executable>> Compile(const Graph& graph,
                                                       const std::map<TensorId, Binding>& bindings,
                                                       const CompileOptions& options) override {

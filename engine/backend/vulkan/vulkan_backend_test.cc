@@ -194,6 +194,41 @@ TEST(VulkanBackendTest, AProfiledRunTellsATimeForEachNodeAndTheSameResult) {
   EXPECT_EQ(product.Run(*profiled, 1), product.Run(*plain, 1));
 }
 
+TEST(VulkanBackendTest, TheWorkspaceIsKnownBeforeAnythingIsAllocated) {
+  for (const bool map : {true, false}) {
+    CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.validation = true,
+                                                 .max_weight_binding_bytes = 20000,
+                                                 .max_weight_allocation_bytes = 40000,
+                                                 .map_device_memory = map}));
+    const Product product;
+    const uint64_t before = backend->memory_use().now_bytes;
+    const auto planned = backend->WorkspaceBytes(product.graph, {});
+    ASSERT_TRUE(planned.ok()) << planned.status().ToString();
+    EXPECT_EQ(backend->memory_use().now_bytes, before);
+    const std::vector<float> weights = Product::Weights();
+    const auto buffer = backend->WrapWeights(BytesOf(std::span(weights)));
+    ASSERT_TRUE(buffer.ok()) << buffer.status().ToString();
+    const auto made = backend->Compile(product.graph, {{product.w, {*buffer, 0}}}, {});
+    ASSERT_TRUE(made.ok()) << made.status().ToString();
+    EXPECT_EQ((*made)->memory_use().workspace_bytes, *planned);
+    EXPECT_GT(*planned, 0);
+  }
+}
+
+TEST(VulkanBackendTest, MemoryUseCountsBuffersWhileTheyLive) {
+  CHOIR_VULKAN_OR_SKIP(backend, VulkanOptions{});
+  const DeviceMemoryUse before = backend->memory_use();
+  constexpr uint64_t kBytes = uint64_t{100} << 20;
+  {
+    const auto buffer = backend->Allocate(kBytes);
+    ASSERT_TRUE(buffer.ok()) << buffer.status().ToString();
+    EXPECT_GE(backend->memory_use().now_bytes, before.now_bytes + kBytes);
+    EXPECT_LT(backend->memory_use().now_bytes, before.now_bytes + kBytes + (1 << 20));
+  }
+  EXPECT_EQ(backend->memory_use().now_bytes, before.now_bytes);
+  EXPECT_GE(backend->memory_use().most_bytes, before.now_bytes + kBytes);
+}
+
 TEST(VulkanBackendTest, WeightsInSeveralAllocationsReadBackWhole) {
   CHOIR_VULKAN_OR_SKIP(backend, (VulkanOptions{.max_weight_allocation_bytes = 10000}));
   std::vector<uint8_t> bytes(45678);
