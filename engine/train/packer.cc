@@ -6,13 +6,12 @@
 #include <limits>
 #include <numeric>
 #include <optional>
-#include <set>
-#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
+#include "engine/train/bin_packing.h"
 
 namespace choir::engine {
 namespace {
@@ -65,11 +64,11 @@ std::optional<uint64_t> TakeNumber(std::string_view& text) {
 }  // namespace
 
 std::string PackerState::Serialize() const {
-  return fmt::format("choir-packer 2 {} {} {}", seed, epoch, position);
+  return fmt::format("choir-packer 3 {} {} {}", seed, epoch, position);
 }
 
 absl::StatusOr<PackerState> PackerState::Parse(std::string_view text) {
-  constexpr std::string_view kHead = "choir-packer 2";
+  constexpr std::string_view kHead = "choir-packer 3";
   if (text.starts_with(kHead)) {
     text.remove_prefix(kHead.size());
     const std::optional<uint64_t> seed = TakeNumber(text);
@@ -163,27 +162,16 @@ std::vector<Packer::Bin> Packer::InOrder(std::span<const Piece> pieces) const {
   return bins;
 }
 
-// Best fit decreasing. Pieces of one length stay in their order, so that equal lengths do not put
-// the same documents together in every epoch.
-std::vector<Packer::Bin> Packer::BestFit(std::span<const Piece> pieces) const {
-  std::vector<Piece> longest_first(pieces.begin(), pieces.end());
-  std::stable_sort(longest_first.begin(), longest_first.end(),
-                   [](const Piece& x, const Piece& y) { return x.count > y.count; });
+// Equal lengths do not put the same documents together in every epoch: pieces come in its order.
+std::vector<Packer::Bin> Packer::PackTogether(std::span<const Piece> pieces, SeededRng& rng) const {
+  std::vector<uint32_t> sizes;
+  sizes.reserve(pieces.size());
+  for (const Piece& piece : pieces) sizes.push_back(piece.count);
+  const auto capacity = static_cast<uint32_t>(options_.tokens_per_micro_batch);
   std::vector<Bin> bins;
-  std::set<std::pair<int64_t, size_t>> open;  // room, bin
-  for (const Piece& piece : longest_first) {
-    const int64_t count = piece.count;
-    const auto fullest = open.lower_bound({count, 0});
-    int64_t room = options_.tokens_per_micro_batch;
-    size_t bin = bins.size();
-    if (fullest != open.end()) {
-      std::tie(room, bin) = *fullest;
-      open.erase(fullest);
-    } else {
-      bins.emplace_back();
-    }
-    bins[bin].push_back(piece);
-    if (room > count) open.emplace(room - count, bin);
+  for (const std::vector<uint32_t>& things : PackBins(sizes, capacity, rng)) {
+    Bin& bin = bins.emplace_back();
+    for (const uint32_t thing : things) bin.push_back(pieces[thing]);
   }
   return bins;
 }
@@ -200,7 +188,9 @@ std::vector<Packer::Bin> Packer::PlanEpoch(uint64_t seed, uint64_t epoch) const 
   for (size_t i = 0; i < windows; ++i) {
     const size_t begin = pieces.size() * i / windows;
     const size_t end = pieces.size() * (i + 1) / windows;
-    std::vector<Bin> bins = BestFit(std::span(pieces).subspan(begin, end - begin));
+    // Without shuffling every epoch is the same.
+    SeededRng packing(options_.shuffle ? rng.NextU64() : 0);
+    std::vector<Bin> bins = PackTogether(std::span(pieces).subspan(begin, end - begin), packing);
     if (options_.shuffle) Shuffle(bins, rng);
     std::move(bins.begin(), bins.end(), std::back_inserter(plan));
   }

@@ -40,8 +40,8 @@ struct PackerOptions {
   // Documents longer than a micro-batch: true splits them into segments (positions from 0 again),
   // false refuses them.
   bool split_long = true;
-  // Documents, next to each other in the epoch's order, that are packed together: longest first,
-  // each into the fullest micro-batch that has room for it. 1 packs in strict order.
+  // Documents, next to each other in the epoch's order, that are packed together (PackBins). 1
+  // packs in strict order.
   int64_t window = 1024;
   // False: every document gets a micro-batch of its own (evaluation that must not depend on
   // packing).
@@ -55,7 +55,7 @@ struct PackerState {
   uint64_t position = 0;  // micro-batches of this epoch that were handed out
   friend bool operator==(const PackerState&, const PackerState&) = default;
 
-  // "choir-packer 2 SEED EPOCH POSITION", and back. DATA_LOSS if it is not that.
+  // "choir-packer 3 SEED EPOCH POSITION", and back. DATA_LOSS if it is not that.
   [[nodiscard]] std::string Serialize() const;
   static absl::StatusOr<PackerState> Parse(std::string_view text);
 };
@@ -105,7 +105,7 @@ class Packer {
   [[nodiscard]] std::vector<Piece> OrderPieces(SeededRng& rng) const;
   [[nodiscard]] std::vector<Bin> PlanEpoch(uint64_t seed, uint64_t epoch) const;
   [[nodiscard]] std::vector<Bin> InOrder(std::span<const Piece> pieces) const;
-  [[nodiscard]] std::vector<Bin> BestFit(std::span<const Piece> pieces) const;
+  [[nodiscard]] std::vector<Bin> PackTogether(std::span<const Piece> pieces, SeededRng& rng) const;
   absl::Status AppendPiece(const Piece& piece, int32_t segment, MicroBatch& batch) const;
 
   std::shared_ptr<const DocumentStore> documents_;

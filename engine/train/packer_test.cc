@@ -114,7 +114,7 @@ TEST(PackerTest, EveryTargetComesOnceAnEpoch) {
 }
 
 // Also where the documents make one window and a little more.
-TEST(PackerTest, BestFitLeavesLittlePadding) {
+TEST(PackerTest, PackingLeavesLittlePadding) {
   for (const size_t documents : {500, 1030, 3000}) {
     Packer packer = MakePacker(MakeDocuments(documents, 100), {.tokens_per_micro_batch = 128});
     const double places = 128.0 * static_cast<double>(packer.MicroBatchesInEpoch());
@@ -216,9 +216,9 @@ TEST(PackerTest, BadInputsAreInvalid) {
 
 TEST(PackerStateTest, OtherTextIsDataLoss) {
   for (const std::string text :
-       {"", "choir-packer 2", "choir-packer 2 2 3", "choir-packer 2 2 3 4 5",
-        "choir-packer 1 1 2 3", "choir-packer 2 -1 2 3",
-        "choir-packer 2 1 2 99999999999999999999999"}) {
+       {"", "choir-packer 3", "choir-packer 3 2 3", "choir-packer 3 2 3 4 5",
+        "choir-packer 2 1 2 3", "choir-packer 3 -1 2 3",
+        "choir-packer 3 1 2 99999999999999999999999"}) {
     EXPECT_EQ(PackerState::Parse(text).status().code(), absl::StatusCode::kDataLoss) << text;
   }
 }

@@ -16,7 +16,7 @@ static_assert(std::endian::native == std::endian::little, "the file is little-en
 
 constexpr std::string_view kMagic = "CHOIRTRN";
 constexpr uint32_t kVersion = 2;
-// Far above a real position ("choir-packer 2 ..." is shorter than 80 bytes).
+// Far above a real position ("choir-packer 3 ..." is shorter than 80 bytes).
 constexpr uint32_t kMaxPositionBytes = 4096;
 // 4 x 4 bytes a parameter: an adapter of a billion parameters.
 constexpr uint64_t kMaxFileBytes = uint64_t{16} << 30;

@@ -18,7 +18,7 @@ TrainState SomeState() {
   state.identity.data = Sha256Of("data");
   state.identity.start = Sha256Of("start");
   state.step = 7;
-  state.position = "choir-packer 2 42 0 7";
+  state.position = "choir-packer 3 42 0 7";
   state.totals = {.nll = 12.5, .weight = 64, .tokens = 448, .examples = 9};
   state.parameters = {1.0f, -2.5f};
   state.first_moment = {0.25f, 0.0f};
