@@ -7,11 +7,19 @@ sequences of --ctx tokens without padding: the same work as `choir bench train -
 """
 import argparse
 import json
+import os
+import sys
 import time
 
-import peft
-import torch
-import transformers
+# Libraries may print; stdout is for the result alone.
+RESULT = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+try:
+    import peft
+    import torch
+    import transformers
+except ImportError as error:
+    sys.exit(f"torch_train.py: {error}; with the network: pip install torch transformers peft")
 
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -56,7 +64,7 @@ def peak_gflops(device, dtype):
 def train(options, config):
     """Seconds of each step after the first, and the last loss."""
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config, torch_dtype=torch.bfloat16).to(options.device)
+    model = transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16).to(options.device)
     model = peft.get_peft_model(model, peft.LoraConfig(r=options.rank, lora_alpha=16, target_modules=MODULES))
     model.train()
     if options.checkpoint:
@@ -91,18 +99,18 @@ def main():
     config = configuration(options.shape)
     cuda = options.device == "cuda"
     if cuda and not torch.cuda.is_available():
-        raise SystemExit("torch_train.py: no GPU that PyTorch can use")
+        raise SystemExit(f"torch_train.py: no GPU that PyTorch {torch.__version__} can use; is it the build for this GPU?")
     if options.check:
         return
     if options.peak:
         print(json.dumps({"bf16": peak_gflops(options.device, torch.bfloat16),
-                          "f32": peak_gflops(options.device, torch.float32)}))
+                          "f32": peak_gflops(options.device, torch.float32)}), file=RESULT)
         return
     seconds, loss = train(options, config)
     print(json.dumps({"tokens_per_second": options.ctx / min(seconds),
                       "peak_bytes": torch.cuda.max_memory_allocated() if cuda else None,
                       "device": torch.cuda.get_device_name() if cuda else "CPU", "torch": torch.__version__,
-                      "transformers": transformers.__version__, "peft": peft.__version__, "loss": loss}))
+                      "transformers": transformers.__version__, "peft": peft.__version__, "loss": loss}), file=RESULT)
 
 
 if __name__ == "__main__":
