@@ -20,12 +20,15 @@ double BytesOfAll(const Graph& graph, const std::vector<TensorId>& ids) {
   return bytes;
 }
 
-// Not those of a cache of keys and values, which may have a weight's format.
+// Not those of a cache of keys and values or of a packed activation, which may have a weight's
+// format.
 double WeightBytes(const Graph& graph, const Node& node) {
   if (node.op->name == std::string_view("cached_attention")) return 0;
   double bytes = 0;
   for (const TensorId id : node.inputs) {
-    const engine::TensorDesc& desc = graph.tensor(id).desc;
+    const engine::Tensor& tensor = graph.tensor(id);
+    if (tensor.kind != engine::TensorKind::kPersistent) continue;
+    const engine::TensorDesc& desc = tensor.desc;
     if (desc.dtype == engine::DType::kWeight) bytes += static_cast<double>(SizeBytes(desc));
   }
   return bytes;

@@ -14,6 +14,7 @@
 #include "cli/bench_setup.h"
 #include "cli/command.h"
 #include "cli/engine_session.h"
+#include "cli/recompute_option.h"
 #include "cli/train_options.h"
 #include "engine/train/training_plan.h"
 
@@ -57,18 +58,20 @@ absl::Status BenchCommand::Train() {
   CHOIR_ASSIGN_OR_RETURN(
       const engine::TrainingPlan plan,
       engine::PlanTraining(*model_, engine::LayoutOf(start), config, *backend_,
-                           {memory_bytes, &ResidentBytes}, BenchRecompute(options_)));
+                           {memory_bytes, &ResidentBytes}, RecomputeOf(options_.recompute)));
   CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend_->info(), memory_bytes));
   const bool in_place = backend_->info().backend == "cpu";
   if (in_place) {
     CHOIR_ASSIGN_OR_RETURN(*weights_, engine::DeviceModel::Load(*backend_, *model_, plan.weights));
   }
   config.recomputed_blocks = plan.recomputed_blocks;
+  config.kept = plan.kept;
   BenchTraining train{.measured = {},
                       .batch = options_.batch,
                       .rank = options_.rank,
                       .modules = ModulesOf(options_),
                       .recomputed_blocks = plan.recomputed_blocks,
+                      .kept = plan.kept,
                       .blocks = static_cast<int64_t>(model_->spec().layers.size()),
                       .streams = plan.weights.streams_blocks(),
                       .predicted_bytes = plan.memory.total_bytes(),

@@ -18,6 +18,7 @@
 #include "cli/failure.h"
 #include "cli/humane.h"
 #include "cli/progress.h"
+#include "cli/recompute_option.h"
 #include "cli/train_options.h"
 #include "engine/train/training_plan.h"
 
@@ -99,7 +100,7 @@ absl::StatusOr<std::unique_ptr<bench::TrainRun>> Comparer::StartTraining(Entry& 
   CHOIR_ASSIGN_OR_RETURN(engine::TrainingData data, BenchData(options_, model, environment_));
   CHOIR_ASSIGN_OR_RETURN(const uint64_t memory_bytes, MemoryFor(options_.budget, backend_->info()));
   const engine::Recompute recompute =
-      options_.recompute == "auto" ? engine::Recompute::kOff : BenchRecompute(options_);
+      options_.recompute == "auto" ? engine::Recompute::kOff : RecomputeOf(options_.recompute);
   CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
                          engine::PlanTraining(model, engine::LayoutOf(start), config, *backend_,
                                               {memory_bytes, &ResidentBytes}, recompute));
@@ -111,6 +112,7 @@ absl::StatusOr<std::unique_ptr<bench::TrainRun>> Comparer::StartTraining(Entry& 
                     "compare fewer formats at once, or lower --ctx");
   }
   config.recomputed_blocks = plan.recomputed_blocks;
+  config.kept = plan.kept;
   if (in_place()) {
     CHOIR_ASSIGN_OR_RETURN(*entry.weights,
                            engine::DeviceModel::Load(*backend_, model, plan.weights));

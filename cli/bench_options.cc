@@ -2,6 +2,7 @@
 
 #include "bench/model_shape.h"
 #include "cli/command.h"
+#include "cli/recompute_option.h"
 #include "cli/train_options.h"
 #include "engine/lora/lora_config.h"
 
@@ -62,11 +63,7 @@ void AddTrainingOptions(CLI::App& app, BenchOptions& options) {
       ->type_name("LIST")
       ->capture_default_str()
       ->group(kGroup);
-  app.add_option("--recompute", options.recompute, "Recompute activations: auto, on, off")
-      ->check(OneOf({"auto", "on", "off"}))
-      ->type_name("WHEN")
-      ->capture_default_str()
-      ->group(kGroup);
+  AddRecomputeOption(app, options.recompute, kGroup);
   AddBudgetOption(app, options.budget, kGroup);
   app.add_option("--data", options.data, "Train on this data; only its real tokens count")
       ->type_name("PATH")

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/humane.h"
+#include "cli/recompute_option.h"
 
 namespace choir::cli {
 namespace {
@@ -34,10 +35,8 @@ std::string DescribeOps(const std::vector<bench::OpProfile>& ops) {
 }
 
 std::string DescribeSavings(const BenchTraining& train) {
-  std::string text;
-  if (train.recomputed_blocks > 0) {
-    text = fmt::format("recomputes {} of {} blocks; ", train.recomputed_blocks, train.blocks);
-  }
+  std::string text = DescribeKept(train.kept, train.recomputed_blocks, train.blocks);
+  if (!text.empty()) text += "; ";
   if (train.streams) text += "streams weights; ";
   return text;
 }
@@ -114,7 +113,7 @@ nlohmann::json TrainingToJson(const BenchTraining& train, const BenchHead& head)
                          {"batch", train.batch},
                          {"rank", train.rank},
                          {"modules", train.modules},
-                         {"recompute", train.recomputed_blocks > 0},
+                         {"kept_activations", NameOf(train.kept)},
                          {"recomputed_blocks", train.recomputed_blocks},
                          {"stream_weights", train.streams},
                          {"useful_share", m.useful_share},

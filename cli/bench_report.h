@@ -12,6 +12,7 @@
 #include "bench/infer_measure.h"
 #include "bench/train_measure.h"
 #include "engine/backend/backend.h"
+#include "engine/graph/kept_activations.h"
 #include "nlohmann/json.hpp"
 
 namespace choir::cli {
@@ -43,6 +44,7 @@ struct BenchTraining {
   int rank = 0;
   std::string modules;
   int64_t recomputed_blocks = 0;
+  engine::KeptActivations kept = engine::KeptActivations::kAll;
   int64_t blocks = 0;
   bool streams = false;  // weights from the file, within the budget
   // Of the process's memory, before anything was allocated; of a device with memory of its own

@@ -108,11 +108,6 @@ engine::TrainConfig BenchTrainConfig(const BenchOptions& options) {
   return config;
 }
 
-engine::Recompute BenchRecompute(const BenchOptions& options) {
-  if (options.recompute == "on") return engine::Recompute::kOn;
-  return options.recompute == "off" ? engine::Recompute::kOff : engine::Recompute::kAuto;
-}
-
 absl::StatusOr<engine::TrainingData> BenchData(const BenchOptions& options,
                                                const engine::Model& model,
                                                Environment& environment) {

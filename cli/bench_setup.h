@@ -18,7 +18,6 @@
 #include "engine/lora/adapter.h"
 #include "engine/model/model.h"
 #include "engine/train/train_config.h"
-#include "engine/train/training_plan.h"
 
 namespace choir::cli {
 
@@ -39,7 +38,6 @@ std::string ModulesOf(const BenchOptions& options);
 absl::StatusOr<engine::Adapter> BenchAdapter(const BenchOptions& options,
                                              const engine::Model& model);
 engine::TrainConfig BenchTrainConfig(const BenchOptions& options);
-engine::Recompute BenchRecompute(const BenchOptions& options);
 absl::StatusOr<engine::TrainingData> BenchData(const BenchOptions& options,
                                                const engine::Model& model,
                                                Environment& environment);

@@ -10,6 +10,7 @@
 #include "cli/engine_options.h"
 #include "cli/engine_session.h"
 #include "cli/failure.h"
+#include "cli/recompute_option.h"
 #include "cli/train_options.h"
 #include "cli/train_plan.h"
 #include "engine/infer/cached_model.h"
@@ -22,6 +23,7 @@ struct Options {
   TrainOptions train;
   std::string data;
   std::string kv_cache = kDefaultKvCache;
+  bool evaluates = false;
 };
 
 absl::Status Run(const Options& options, Environment& environment) {
@@ -36,7 +38,8 @@ absl::Status Run(const Options& options, Environment& environment) {
   CHOIR_ASSIGN_OR_RETURN(
       const engine::TrainingPlan plan,
       engine::PlanTraining(*model, engine::LayoutOf(start), config, *backend,
-                           {memory_bytes, &ResidentBytes}, RecomputeOf(options.train)));
+                           {memory_bytes, &ResidentBytes}, RecomputeOf(options.train.recompute),
+                           {.adapter_copies = 1, .evaluates = options.evaluates}));
   CHOIR_ASSIGN_OR_RETURN(const engine::KvCacheType kv_cache,
                          KvCacheOf(options.kv_cache, model->spec()));
   const engine::AdapterLayout layout = engine::LayoutOf(start);
@@ -68,12 +71,14 @@ absl::Status Run(const Options& options, Environment& environment) {
   output.Line(DescribeOutlook(outlook));
   output.Json(OutlookToJson(outlook));
   return WithHint(engine::CheckFits(plan, backend->info(), memory_bytes),
-                  "lower --ctx, train fewer --modules, or use --recompute on");
+                  "lower --ctx, train fewer --modules, or use --recompute full");
 }
 
 Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   AddTrainOptions(app, options->train);
+  app.add_flag("--evaluates", options->evaluates,
+               "Also count the memory of measuring held-out data (--eval-data of `choir train`)");
   app.add_option("--data", options->data, "Also count the steps that this data takes")
       ->type_name("PATH");
   AddKvCacheOption(app, options->kv_cache);

@@ -19,6 +19,7 @@
 #include "cli/failure.h"
 #include "cli/held_out.h"
 #include "cli/interrupt.h"
+#include "cli/recompute_option.h"
 #include "cli/train_options.h"
 #include "cli/train_plan.h"
 #include "cli/train_report.h"
@@ -52,7 +53,8 @@ class TrainCommand {
 
  private:
   absl::Status CheckOptions() const;
-  absl::StatusOr<engine::TrainingPlan> ShowPlan(const engine::TrainingData& data) const;
+  absl::StatusOr<engine::TrainingPlan> ShowPlan(const engine::TrainingData& data,
+                                                bool evaluates) const;
   absl::Status PlaceWeights(const engine::TrainingPlan& plan);
   absl::Status OpenTrainer(engine::TrainingData data);
   absl::Status ResumeFromCheckpoint();
@@ -90,11 +92,13 @@ absl::Status TrainCommand::Run() {
   CHOIR_ASSIGN_OR_RETURN(SplitData data,
                          LoadSplitData(options_.data, options_.held_out, *session_.model,
                                        options_.train.data, options_.train.seed, output_));
-  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan, ShowPlan(data.training));
+  CHOIR_ASSIGN_OR_RETURN(const engine::TrainingPlan plan,
+                         ShowPlan(data.training, data.held_out.has_value()));
   CHOIR_RETURN_IF_ERROR(WithHint(engine::CheckFits(plan, session_.backend->info(), memory_bytes_),
-                                 "lower --ctx, train fewer --modules, or use --recompute on"));
+                                 "lower --ctx, train fewer --modules, or use --recompute full"));
   if (options_.dry_run) return absl::OkStatus();
   config_.recomputed_blocks = plan.recomputed_blocks;
+  config_.kept = plan.kept;
   config_.evaluation = EvaluationPlanOf(options_.held_out, data.held_out);
   CHOIR_RETURN_IF_ERROR(PlaceWeights(plan));
   CHOIR_RETURN_IF_ERROR(OpenTrainer(std::move(data.training)));
@@ -123,13 +127,14 @@ absl::Status TrainCommand::CheckOptions() const {
   return CheckFolderOf("--plot", options_.records.plot);
 }
 
-absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(
-    const engine::TrainingData& data) const {
+absl::StatusOr<engine::TrainingPlan> TrainCommand::ShowPlan(const engine::TrainingData& data,
+                                                            bool evaluates) const {
   const engine::DeviceInfo& device = session_.backend->info();
   CHOIR_ASSIGN_OR_RETURN(
       const engine::TrainingPlan plan,
       engine::PlanTraining(*session_.model, engine::LayoutOf(start_), config_, *session_.backend,
-                           {memory_bytes_, &ResidentBytes}, RecomputeOf(options_.train)));
+                           {memory_bytes_, &ResidentBytes}, RecomputeOf(options_.train.recompute),
+                           {.adapter_copies = 1, .evaluates = evaluates}));
   const TrainOutlook outlook{.options = options_.train,
                              .model = *session_.model,
                              .start = start_,

@@ -10,6 +10,7 @@
 #include "cli/engine_session.h"
 #include "cli/failure.h"
 #include "cli/humane.h"
+#include "cli/recompute_option.h"
 #include "engine/lora/lora_config.h"
 #include "engine/lora/lora_pattern.h"
 
@@ -98,12 +99,7 @@ void AddRunOptions(CLI::App& app, TrainOptions& options) {
       ->check(OneOf({"both", "a", "b"}))
       ->type_name("WHICH")
       ->group(kGroup);
-  app.add_option(
-         "--recompute", options.recompute,
-         "Recompute activations in the backward pass: less memory, more time; auto, on, off")
-      ->check(OneOf({"auto", "on", "off"}))
-      ->type_name("WHEN")
-      ->group(kGroup);
+  AddRecomputeOption(app, options.recompute, kGroup);
   AddBudgetOption(app, options.budget, kGroup);
 }
 
@@ -235,12 +231,6 @@ absl::StatusOr<uint64_t> MemoryFor(const std::string& budget, const engine::Devi
   const std::optional<uint64_t> bytes = ParseBytes(budget);
   if (bytes.has_value() && *bytes > 0) return *bytes;
   return UsageError(fmt::format("--budget: '{}' is no size", budget), "write 800MiB or 1.5GiB");
-}
-
-engine::Recompute RecomputeOf(const TrainOptions& options) {
-  if (options.recompute == "on") return engine::Recompute::kOn;
-  if (options.recompute == "off") return engine::Recompute::kOff;
-  return engine::Recompute::kAuto;
 }
 
 }  // namespace choir::cli

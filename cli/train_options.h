@@ -53,12 +53,12 @@ void AddTrainOptions(CLI::App& app, TrainOptions& options);
 absl::StatusOr<engine::Adapter> StartAdapter(const TrainOptions& options,
                                              const engine::Model& model);
 
-// A usage error where the numbers make no sense. `recomputed_blocks` is left to PlanTraining.
+// A usage error where the numbers make no sense. What is kept and recomputed is left
+// to PlanTraining.
 // `start` from StartAdapter.
 absl::StatusOr<engine::TrainConfig> TrainConfigOf(const TrainOptions& options,
                                                   const engine::Model& model,
                                                   const engine::Adapter& start);
-engine::Recompute RecomputeOf(const TrainOptions& options);
 
 // --budget, for a command's own group of options.
 void AddBudgetOption(CLI::App& app, std::string& budget, const char* group);

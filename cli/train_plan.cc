@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/humane.h"
+#include "cli/recompute_option.h"
 
 namespace choir::cli {
 namespace {
@@ -34,14 +35,17 @@ std::string DescribeDropout(const engine::TrainConfig& config) {
 
 std::string DescribeMemory(const engine::TrainingPlan& plan, size_t blocks) {
   const bool streams = plan.weights.streams_blocks();
+  const std::string kept =
+      DescribeKept(plan.kept, plan.recomputed_blocks, static_cast<int64_t>(blocks));
   return fmt::format(
-      "{} (weights {}{}, activations {}{}, adapter and optimizer {}, program {})",
+      "{} (weights {}{}, activations {}{}, adapter and optimizer {}, program {}{})",
       HumaneBytes(plan.memory.total_bytes()), HumaneBytes(plan.memory.weight_bytes),
       streams ? " at a time, streamed from the file" : "", HumaneBytes(plan.memory.arena_bytes),
-      plan.recomputed_blocks > 0
-          ? fmt::format(" with {} of {} blocks recomputed", plan.recomputed_blocks, blocks)
-          : "",
-      HumaneBytes(plan.memory.adapter_bytes), HumaneBytes(plan.memory.workspace_bytes));
+      kept.empty() ? "" : fmt::format(" ({})", kept), HumaneBytes(plan.memory.adapter_bytes),
+      HumaneBytes(plan.memory.workspace_bytes),
+      plan.memory.beside_bytes == 0
+          ? ""
+          : fmt::format(", beside the steps {}", HumaneBytes(plan.memory.beside_bytes)));
 }
 
 }  // namespace
@@ -87,7 +91,8 @@ nlohmann::json OutlookToJson(const TrainOutlook& outlook) {
       {"adapter_bytes", plan.memory.adapter_bytes},
       {"device_memory_bytes", outlook.device.memory_bytes},
       {"program_bytes", plan.memory.workspace_bytes},
-      {"recompute", plan.recomputed_blocks > 0},
+      {"beside_bytes", plan.memory.beside_bytes},
+      {"kept_activations", NameOf(plan.kept)},
       {"recomputed_blocks", plan.recomputed_blocks},
       {"stream_weights", plan.weights.streams_blocks()},
       {"trained_values", plan.trained_values},

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "engine/graph/pack_placement.h"
 #include "engine/graph/recompute.h"
 
 namespace choir::engine {
@@ -21,7 +22,7 @@ class BackwardPass {
         forward_(graph.nodes().begin(), graph.nodes().end()),
         parameter_gradients_(parameter_gradients),
         gradients_(seeds),
-        recompute_(graph, options.recomputed_blocks) {
+        recomputation_(graph, options.recomputed_blocks, options.kept) {
     FindWanted(options.wanted);
   }
 
@@ -45,7 +46,7 @@ class BackwardPass {
     gradients_[id] = gradient;
   }
   Graph& graph() { return graph_; }
-  Recompute& recompute() { return recompute_; }
+  Recomputation& recomputation() { return recomputation_; }
 
  private:
   static std::optional<TensorId> Lookup(const std::map<TensorId, TensorId>& map, TensorId id) {
@@ -78,7 +79,7 @@ class BackwardPass {
   const std::map<TensorId, TensorId>& parameter_gradients_;
   std::map<TensorId, TensorId> gradients_;
   std::vector<bool> wants_;
-  Recompute recompute_;
+  Recomputation recomputation_;
 };
 
 // One node, as its op's rule sees it.
@@ -88,10 +89,10 @@ class NodeContext final : public GradientContext {
 
   [[nodiscard]] const Node& node() const override { return node_; }
   [[nodiscard]] TensorId Input(size_t i) const override {
-    return pass_.recompute().Available(node_.inputs.at(i));
+    return pass_.recomputation().Available(node_.inputs.at(i));
   }
   [[nodiscard]] TensorId Output(size_t i) const override {
-    return pass_.recompute().Available(node_.outputs.at(i));
+    return pass_.recomputation().Available(node_.outputs.at(i));
   }
   [[nodiscard]] bool Wants(size_t input) const override {
     return pass_.Wants(node_.inputs.at(input));
@@ -151,6 +152,7 @@ absl::StatusOr<std::map<TensorId, TensorId>> AppendBackward(
   }
   BackwardPass pass(graph, seeds, parameter_gradients, options);
   CHOIR_RETURN_IF_ERROR(pass.Run());
+  if (options.kept == KeptActivations::kPackedProducts) PlacePacks(graph);
   std::map<TensorId, TensorId> wanted;
   for (const TensorId id : options.wanted) {
     const std::optional<TensorId> gradient = pass.GradientOf(id);

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 
 #include "engine/graph/graph.h"
+#include "engine/graph/kept_activations.h"
 
 namespace choir::engine {
 
@@ -48,6 +49,8 @@ struct BackwardOptions {
   // Blocks, from the first, whose intermediates are computed again from the block's input instead
   // of being kept (Chen et al. 2016). The first, because those of the others are gone by then.
   int64_t recomputed_blocks = 0;
+  // Of the blocks' intermediates.
+  KeptActivations kept = KeptActivations::kAll;
   // Tensors whose gradients the caller wants to have (for tests; training needs none).
   std::vector<TensorId> wanted;
 };

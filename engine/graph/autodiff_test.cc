@@ -6,102 +6,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/graph/memory_plan.h"
 #include "engine/graph/op_examples.h"
 #include "engine/graph/reference_run.h"
-#include "engine/quant/weight_format.h"
+#include "engine/graph/test_residual.h"
 
 namespace choir::engine {
 namespace {
 
-constexpr int64_t kTokens = 6;
-constexpr int64_t kWidth = 16;
-constexpr int64_t kRank = 2;
-
-TensorId One(Graph& graph, std::string_view op, std::vector<TensorId> inputs, Attrs attrs = {},
-             std::vector<TensorId> updates = {}) {
-  const auto outputs = graph.AddNode(op, std::move(inputs), std::move(attrs), std::move(updates));
-  EXPECT_TRUE(outputs.ok()) << outputs.status().ToString();
-  return (*outputs)[0];
-}
-
-// `num_blocks` residual blocks h += W2 glu(W1 norm(h) + LoRA, W1 norm(h)), and their backward pass.
-struct Residual {
-  Graph graph;
-  TensorId x = -1;
-  TensorId y = -1;
-  TensorId seed = -1;
-  std::map<TensorId, TensorId> parameter_gradients;
-  size_t num_forward_nodes = 0;
-};
-
-Residual BuildForward(int num_blocks) {
-  Residual net;
-  Graph& graph = net.graph;
-  net.x = graph.AddInput("x", F32(kTokens, kWidth));
-  TensorId h = net.x;
-  for (int block = 0; block < num_blocks; ++block) {
-    const auto name = [block](const char* part) { return part + std::to_string(block); };
-    graph.SetBlock(block);
-    const TensorId norm = graph.AddPersistent(name("norm"), Weight(&kF32Format, 1, kWidth));
-    const TensorId up = graph.AddPersistent(name("up"), Weight(&kF32Format, 4 * kWidth, kWidth));
-    const TensorId down =
-        graph.AddPersistent(name("down"), Weight(&kF32Format, kWidth, 4 * kWidth));
-    const TensorId a = graph.AddPersistent(name("a"), F32(kRank, kWidth));
-    const TensorId b = graph.AddPersistent(name("b"), F32(4 * kWidth, kRank));
-    const TensorId normed = One(graph, "rms_norm", {h, norm}, {{"eps", 1e-5}, {"groups", 1}});
-    const TensorId gate =
-        One(graph, "linear", {normed, up, a, b}, {{"lora", 1}, {"lora_scale", 2}});
-    const TensorId plain = One(graph, "linear", {normed, up}, {{"lora", 0}});
-    const TensorId gated = One(graph, "glu", {gate, plain}, {{"act", 0}});
-    h = One(graph, "add", {h, One(graph, "linear", {gated, down}, {{"lora", 0}})});
-    for (const TensorId factor : {a, b}) {
-      net.parameter_gradients[factor] =
-          graph.AddPersistent(graph.tensor(factor).name + ".grad", graph.tensor(factor).desc);
-    }
-  }
-  graph.SetBlock(-1);
-  net.y = h;
-  net.seed = graph.AddInput("seed", F32(kTokens, kWidth));
-  net.num_forward_nodes = graph.nodes().size();
-  return net;
-}
-
-Residual BuildTrained(int num_blocks, bool checkpoint) {
-  Residual net = BuildForward(num_blocks);
-  const auto wanted =
-      AppendBackward(net.graph, {{net.y, net.seed}}, net.parameter_gradients,
-                     {.recomputed_blocks = checkpoint ? kAllBlocks : 0, .wanted = {}});
-  EXPECT_TRUE(wanted.ok()) << wanted.status().ToString();
-  return net;
-}
-
-// Values drawn by name, so that two graphs over the same names get the same.
-RefValues DrawValues(const Graph& graph) {
-  RefValues values;
-  for (size_t id = 0; id < graph.tensors().size(); ++id) {
-    const Tensor& tensor = graph.tensors()[id];
-    if (tensor.kind == TensorKind::kIntermediate) continue;
-    const bool is_gradient = tensor.name.ends_with(".grad");
-    values[static_cast<TensorId>(id)] =
-        is_gradient ? RefZeros(tensor.desc)
-                    : DrawF32(tensor.desc.shape, std::hash<std::string>{}(tensor.name));
-  }
-  return values;
-}
-
-std::map<std::string, std::vector<double>> RunGradients(const Residual& net) {
-  RefValues values = DrawValues(net.graph);
-  EXPECT_TRUE(RunReference(net.graph, values).ok());
-  std::map<std::string, std::vector<double>> gradients;
-  for (const auto& [factor, gradient] : net.parameter_gradients) {
-    gradients[net.graph.tensor(gradient).name] = values.at(gradient).values;
-  }
-  return gradients;
-}
-
 TEST(AutodiffTest, DeepGradientMatchesFiniteDifferences) {
-  const Residual net = BuildTrained(3, false);
+  const Residual net = BuildTrained(3);
   const auto gradients = RunGradients(net);
   const TensorId factor = *net.graph.Find("a0");  // the deepest: everything lies above it
   const auto loss_at = [&](double shift) {
@@ -118,25 +31,6 @@ TEST(AutodiffTest, DeepGradientMatchesFiniteDifferences) {
   const double got = gradients.at("a0.grad")[3];
   EXPECT_GT(std::abs(want), 1e-3);
   EXPECT_NEAR(got, want, 1e-5 * std::abs(want));
-}
-
-TEST(AutodiffTest, CheckpointedGradientsAreTheSameBitForBit) {
-  EXPECT_EQ(RunGradients(BuildTrained(4, true)), RunGradients(BuildTrained(4, false)));
-}
-
-TEST(AutodiffTest, CheckpointingLowersThePeak) {
-  const int64_t kept = PlanMemory(BuildTrained(12, false).graph, 64).arena_bytes;
-  const int64_t recomputed = PlanMemory(BuildTrained(12, true).graph, 64).arena_bytes;
-  EXPECT_LT(recomputed, kept / 3);
-}
-
-TEST(AutodiffTest, CheckpointingRecomputesOnlyWhatBackwardReads) {
-  const int num_blocks = 3;
-  const size_t plain = BuildTrained(num_blocks, false).graph.nodes().size();
-  const size_t checkpointed = BuildTrained(num_blocks, true).graph.nodes().size();
-  // Of a block's six nodes: norm, the two linears that feed the activation. Not glu and the last
-  // linear (nothing is trained behind them), not the residual; and not the last block.
-  EXPECT_EQ(checkpointed - plain, static_cast<size_t>(3 * (num_blocks - 1)));
 }
 
 TEST(AutodiffTest, FrozenFactorsCostNothing) {

@@ -60,6 +60,26 @@ absl::StatusOr<std::vector<TensorId>> Graph::AddNode(std::string_view op,
   return outputs;
 }
 
+void Graph::Reorder(std::span<const size_t> order) {
+  CHOIR_CHECK(order.size() == nodes_.size());
+  std::vector<bool> there(tensors_.size());
+  for (size_t id = 0; id < tensors_.size(); ++id) {
+    there[id] = tensors_[id].kind != TensorKind::kIntermediate;
+  }
+  std::vector<bool> taken(nodes_.size(), false);
+  std::vector<Node> nodes;
+  for (const size_t i : order) {
+    CHOIR_CHECK(i < nodes_.size() && !taken[i]);
+    taken[i] = true;
+    for (const TensorId input : nodes_[i].inputs) {
+      CHOIR_CHECK(there[static_cast<size_t>(input)]);
+    }
+    for (const TensorId output : nodes_[i].outputs) there[static_cast<size_t>(output)] = true;
+    nodes.push_back(std::move(nodes_[i]));
+  }
+  nodes_ = std::move(nodes);
+}
+
 void Graph::MarkOutput(TensorId id) {
   CHOIR_CHECK(tensor(id).kind == TensorKind::kIntermediate);
   tensors_[static_cast<size_t>(id)].is_output = true;

@@ -54,6 +54,9 @@ class Graph {
   absl::StatusOr<std::vector<TensorId>> AddNode(std::string_view op, std::vector<TensorId> inputs,
                                                 Attrs attrs = {},
                                                 std::vector<TensorId> updates = {});
+  // order[i]: which of the nodes comes i-th. Each node once, and none before a tensor that it
+  // reads.
+  void Reorder(std::span<const size_t> order);
   // Of an intermediate.
   void MarkOutput(TensorId id);
   // Nodes appended from now on belong to this block.

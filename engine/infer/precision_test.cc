@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,8 +14,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "engine/backend/registry.h"
+#include "engine/gguf/gguf_file.h"
 #include "engine/infer/logits.h"
 #include "engine/lora/gguf_adapter.h"
+#include "engine/train/gradients.h"
 #include "engine/train/trainer.h"
 #include "tests/support/test_data.h"
 #include <nlohmann/json.hpp>
@@ -40,7 +43,7 @@ bool Has(const Backend& backend, std::string_view feature) {
 
 // The stored steps: windows of 64 tokens after token 1, AdamW at 1e-3 with decay 0.01.
 std::vector<double> TrainLosses(Backend& backend, const Model& model, const Adapter& start,
-                                const std::vector<int32_t>& tokens) {
+                                const std::vector<int32_t>& tokens, KeptActivations kept) {
   const auto weights = DeviceModel::Load(backend, model);
   std::vector<Document> documents;
   for (size_t at = 0; at + 64 <= tokens.size(); at += 64) {
@@ -57,6 +60,7 @@ std::vector<double> TrainLosses(Backend& backend, const Model& model, const Adap
   config.schedule.peak = 1e-3;
   config.adamw.weight_decay = 0.01;
   config.compute = Compute::kBf16;
+  config.kept = kept;
   TrainingDataOptions options;
   options.context_tokens = 64;
   options.shuffle = false;
@@ -95,17 +99,85 @@ TEST(PrecisionTest, TwentyStepsWithBf16ProductsStayNearTheExactLosses) {
     ASSERT_TRUE(model.ok() && start.ok()) << model.status() << start.status();
     const nlohmann::json& trajectory = record.at("trajectory");
     const auto want = trajectory.at("losses").get<std::vector<double>>();
-    const auto got =
-        TrainLosses(*backend, *model, *start, trajectory.at("tokens").get<std::vector<int32_t>>());
-    ASSERT_EQ(got.size(), want.size());
-    double worst = 0;
-    for (size_t i = 0; i < want.size(); ++i) {
-      EXPECT_NEAR(got[i], want[i], kBf16LossTolerance) << path << " step " << i + 1;
-      worst = std::max(worst, std::abs(got[i] - want[i]));
+    for (const KeptActivations kept : {KeptActivations::kAll, KeptActivations::kPackedProducts}) {
+      const auto got = TrainLosses(*backend, *model, *start,
+                                   trajectory.at("tokens").get<std::vector<int32_t>>(), kept);
+      ASSERT_EQ(got.size(), want.size());
+      double worst = 0;
+      for (size_t i = 0; i < want.size(); ++i) {
+        EXPECT_NEAR(got[i], want[i], kBf16LossTolerance) << path << " step " << i + 1;
+        worst = std::max(worst, std::abs(got[i] - want[i]));
+      }
+      fmt::print("{}: bf16 losses{} within {:.1e}\n", path,
+                 kept == KeptActivations::kAll ? "" : ", packed activations", worst);
     }
-    fmt::print("{}: bf16 losses within {:.1e}\n", path, worst);
   }
   EXPECT_EQ(trajectories, 2);
+}
+
+// The stored gradient of each factor, in the order of Flatten.
+std::vector<float> ReadGradients(const AdapterLayout& layout, const std::string& path) {
+  std::vector<float> flat(static_cast<size_t>(layout.num_elements));
+  const absl::StatusOr<GgufFile> file = GgufFile::Open(path);
+  EXPECT_TRUE(file.ok()) << file.status();
+  const auto copy = [&](const std::string& name, int64_t offset, int64_t count) {
+    const GgufTensor* tensor = file->FindTensor(name);
+    ASSERT_NE(tensor, nullptr) << name;
+    ASSERT_EQ(tensor->bytes.size(), static_cast<size_t>(count) * sizeof(float)) << name;
+    std::memcpy(flat.data() + offset, tensor->bytes.data(), tensor->bytes.size());
+  };
+  for (const AdapterSlot& slot : layout.slots) {
+    copy(slot.a_name(), slot.a_offset, slot.rank * slot.cols);
+    copy(slot.b_name(), slot.b_offset, slot.rows * slot.rank);
+  }
+  return flat;
+}
+
+// |got - want| / |want|, over all factors together.
+double RelativeError(const std::vector<float>& got, const std::vector<float>& want) {
+  double difference = 0;
+  double norm = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    const auto exact = static_cast<double>(want[i]);
+    difference += std::pow(static_cast<double>(got.at(i)) - exact, 2);
+    norm += exact * exact;
+  }
+  return std::sqrt(difference / norm);
+}
+
+// docs/decisions/0028-packed-activations.md has the figures.
+TEST(PrecisionTest, PackedActivationsRoundGradientsNoMoreThanBf16ProductsDo) {
+  CHOIR_TEST_DATA_OR_SKIP(dir);
+  const auto backend = Open("cpu");
+  ASSERT_NE(backend, nullptr);
+  if (!Has(*backend, "bf16")) GTEST_SKIP() << "this CPU has no bf16 products";
+  for (const nlohmann::json& record : ReadJson(dir + "/reference/lora.json")) {
+    const auto path = record.at("model").get<std::string>();
+    SCOPED_TRACE(path);
+    const auto model = Model::Open(dir + "/" + path);
+    ASSERT_TRUE(model.ok()) << model.status();
+    const auto weights = DeviceModel::Load(*backend, *model);
+    const std::string folder = dir + "/reference/" + record.at("dir").get<std::string>();
+    const auto adapter = ReadGgufAdapter(folder + "/adapter.gguf");
+    ASSERT_TRUE(weights.ok() && adapter.ok()) << weights.status() << adapter.status();
+    const std::vector<float> exact = ReadGradients(LayoutOf(*adapter), folder + "/grads.gguf");
+    const auto ids = record.at("ids").get<std::vector<int32_t>>();
+    const std::vector<float> ones(ids.size() - 1, 1.0f);
+    const auto error = [&](Compute compute, KeptActivations kept) {
+      const auto got =
+          ComputeGradients(*model, *backend, *weights, *adapter, ids, ones, compute, kept);
+      EXPECT_TRUE(got.ok()) << got.status();
+      return RelativeError(Flatten(got->gradients), exact);
+    };
+    const double packed = error(Compute::kF32, KeptActivations::kPackedProducts);
+    const double products = error(Compute::kBf16, KeptActivations::kAll);
+    const double both = error(Compute::kBf16, KeptActivations::kPackedProducts);
+    EXPECT_LE(packed, products);
+    fmt::print(
+        "{}: gradient off by {:.1e} with packed activations, {:.1e} with bf16 products, "
+        "{:.1e} with both\n",
+        path, packed, products, both);
+  }
 }
 
 struct Agreement {

@@ -39,7 +39,7 @@ uint64_t TouchedBytes(const Graph& graph, const std::set<std::string_view>& pass
   for (const Node& node : graph.nodes()) {
     for (const TensorId input : node.inputs) {
       const Tensor& tensor = graph.tensor(input);
-      if (tensor.desc.dtype != DType::kWeight) continue;
+      if (tensor.desc.dtype != DType::kWeight || tensor.kind != TensorKind::kPersistent) continue;
       const auto bytes = static_cast<uint64_t>(SizeBytes(tensor.desc));
       if (passing.contains(tensor.name)) {
         most_passing = std::max(most_passing, std::min(bytes, kPassingBytes));
@@ -90,12 +90,16 @@ absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayou
 }
 
 absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,
-                                            int64_t tokens) {
+                                            int64_t tokens, Backend* backend,
+                                            const CompileOptions& compile) {
   CHOIR_ASSIGN_OR_RETURN(const EvalGraph eval, BuildEvalGraph(model, adapter, tokens));
   ModelPlan plan;
   plan.arena_bytes = ArenaBytes(eval.graph);
   plan.weight_bytes = WeightBytes(model);
   plan.adapter_bytes = AdapterBytes(adapter, 1);
+  if (backend != nullptr) {
+    CHOIR_ASSIGN_OR_RETURN(plan.workspace_bytes, backend->WorkspaceBytes(eval.graph, compile));
+  }
   return plan;
 }
 

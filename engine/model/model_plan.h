@@ -26,9 +26,12 @@ struct ModelPlan {
   uint64_t adapter_bytes = 0;  // parameters; in training also gradients and moments
   uint64_t cache_bytes = 0;    // KV cache
   uint64_t workspace_bytes = 0;  // scratch of kernels, where the backend can tell beforehand
+  uint64_t beside_bytes = 0;     // what there is beside the steps: a second program that measures
+                                 // held-out data, copies of the adapter for checkpoints
 
   [[nodiscard]] uint64_t total_bytes() const {
-    return arena_bytes + weight_bytes + adapter_bytes + cache_bytes + workspace_bytes;
+    return arena_bytes + weight_bytes + adapter_bytes + cache_bytes + workspace_bytes +
+           beside_bytes;
   }
 };
 
@@ -44,8 +47,10 @@ absl::StatusOr<ModelPlan> PlanForTraining(const Model& model, const AdapterLayou
 absl::StatusOr<uint64_t> ArenaBytesForTraining(const Model& model, const AdapterLayout& adapter,
                                                const TrainGraphOptions& options);
 
+// `backend` may be null: then without workspace.
 absl::StatusOr<ModelPlan> PlanForEvaluation(const Model& model, const AdapterLayout* adapter,
-                                            int64_t tokens);
+                                            int64_t tokens, Backend* backend = nullptr,
+                                            const CompileOptions& compile = {});
 // With a program for each of these numbers of tokens.
 absl::StatusOr<ModelPlan> PlanForGeneration(const Model& model, const AdapterLayout* adapter,
                                             std::span<const int64_t> piece_tokens,

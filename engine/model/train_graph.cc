@@ -133,8 +133,9 @@ absl::StatusOr<TrainGraph> BuildTrainGraph(const Model& model, const AdapterLayo
       const auto gradients,
       AddGradients(result.graph, adapter, model.spec().output_weight(), options.factors));
   CHOIR_RETURN_IF_ERROR(
-      AppendBackward(result.graph, {{loss.hidden, loss.d_hidden}}, gradients,
-                     {.recomputed_blocks = options.recomputed_blocks, .wanted = {}})
+      AppendBackward(
+          result.graph, {{loss.hidden, loss.d_hidden}}, gradients,
+          {.recomputed_blocks = options.recomputed_blocks, .kept = options.kept, .wanted = {}})
           .status());
   return result;
 }

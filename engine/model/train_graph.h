@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 
 #include "engine/graph/graph.h"
+#include "engine/graph/kept_activations.h"
 #include "engine/lora/factors.h"
 #include "engine/model/adapter_layout.h"
 #include "engine/model/model.h"
@@ -29,6 +30,8 @@ struct TrainGraphOptions {
   TrainedFactors factors = TrainedFactors::kBoth;
   // Layers, from the first, that the backward pass recomputes instead of keeping them.
   int64_t recomputed_blocks = 0;
+  // Of every layer's intermediates.
+  KeptActivations kept = KeptActivations::kAll;
   double dropout = 0;  // on what adapters read; 0: none
 };
 

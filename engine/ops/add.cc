@@ -44,6 +44,12 @@ std::vector<OpExample> Examples() {
 
 }  // namespace
 
-const OpSchema kAddSchema = {"add", Infer, Reference, Gradient, Examples};
+const OpSchema kAddSchema = {.name = "add",
+                             .infer = Infer,
+                             .reference = Reference,
+                             .gradient = Gradient,
+                             .examples = Examples,
+                             .cheap_to_repeat = true,
+                             .coarse_inputs = true};
 
 }  // namespace choir::engine

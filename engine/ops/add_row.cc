@@ -47,6 +47,11 @@ std::vector<OpExample> Examples() {
 
 }  // namespace
 
-const OpSchema kAddRowSchema = {"add_row", Infer, Reference, Gradient, Examples};
+const OpSchema kAddRowSchema = {.name = "add_row",
+                                .infer = Infer,
+                                .reference = Reference,
+                                .gradient = Gradient,
+                                .examples = Examples,
+                                .cheap_to_repeat = true};
 
 }  // namespace choir::engine

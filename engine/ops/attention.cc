@@ -94,6 +94,11 @@ std::vector<OpExample> Examples() {
 
 }  // namespace
 
-const OpSchema kAttentionSchema = {"attention", Infer, Reference, Gradient, Examples};
+const OpSchema kAttentionSchema = {.name = "attention",
+                                   .infer = Infer,
+                                   .reference = Reference,
+                                   .gradient = Gradient,
+                                   .examples = Examples,
+                                   .outputs_match_inputs = true};
 
 }  // namespace choir::engine

@@ -59,6 +59,12 @@ std::vector<OpExample> Examples() {
 
 }  // namespace
 
-const OpSchema kGluSchema = {"glu", Infer, Reference, Gradient, Examples};
+const OpSchema kGluSchema = {.name = "glu",
+                             .infer = Infer,
+                             .reference = Reference,
+                             .gradient = Gradient,
+                             .examples = Examples,
+                             .cheap_to_repeat = true,
+                             .coarse_inputs = true};
 
 }  // namespace choir::engine

@@ -66,6 +66,14 @@ struct OpSchema {
   // Appends the nodes that carry gradients from the outputs to the inputs; null: no gradient flows.
   absl::Status (*gradient)(GradientContext& context);
   std::vector<OpExample> (*examples)();
+  // As dear as reading and writing its tensors: a backward pass may run it again rather than keep
+  // its outputs (engine/graph/recompute.h).
+  bool cheap_to_repeat = false;
+  // Its gradient can do with inputs of 8 bits: docs/decisions/0028-packed-activations.md.
+  bool coarse_inputs = false;
+  // Its gradient takes its outputs for those of the very inputs that it reads beside them: where
+  // these are rounded, it must run again on them.
+  bool outputs_match_inputs = false;
 };
 
 // Every op, in table order; a backend's kernel table has the same order.

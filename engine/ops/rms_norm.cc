@@ -80,6 +80,11 @@ std::vector<OpExample> Examples() {
 
 }  // namespace
 
-const OpSchema kRmsNormSchema = {"rms_norm", Infer, Reference, Gradient, Examples};
+const OpSchema kRmsNormSchema = {.name = "rms_norm",
+                                 .infer = Infer,
+                                 .reference = Reference,
+                                 .gradient = Gradient,
+                                 .examples = Examples,
+                                 .cheap_to_repeat = true};
 
 }  // namespace choir::engine

@@ -117,6 +117,11 @@ std::vector<OpExample> Examples() {
 
 }  // namespace
 
-const OpSchema kRopeSchema = {"rope", Infer, Reference, Gradient, Examples};
+const OpSchema kRopeSchema = {.name = "rope",
+                              .infer = Infer,
+                              .reference = Reference,
+                              .gradient = Gradient,
+                              .examples = Examples,
+                              .cheap_to_repeat = true};
 
 }  // namespace choir::engine

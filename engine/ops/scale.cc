@@ -46,6 +46,11 @@ std::vector<OpExample> Examples() {
 
 }  // namespace
 
-const OpSchema kScaleSchema = {"scale", Infer, Reference, Gradient, Examples};
+const OpSchema kScaleSchema = {.name = "scale",
+                               .infer = Infer,
+                               .reference = Reference,
+                               .gradient = Gradient,
+                               .examples = Examples,
+                               .cheap_to_repeat = true};
 
 }  // namespace choir::engine

@@ -22,7 +22,7 @@ enum class DType : uint8_t {
   kF32,     // activations, adapter factors, gradients, optimizer state
   kI32,     // token ids, positions, segment ids, row numbers
   kWeight,  // rows of blocks; `format` says how. A frozen weight as it stands in the model file,
-            // or a KV cache: the one such tensor that ops write
+            // or one that ops write: a KV cache, a packed activation
 };
 
 struct TensorDesc {

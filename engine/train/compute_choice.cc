@@ -1,5 +1,7 @@
 #include "engine/train/compute_choice.h"
 
+#include <algorithm>
+
 namespace choir::engine {
 namespace {
 
@@ -11,6 +13,11 @@ constexpr int64_t kFewChannels = 512;
 
 Compute ChooseCompute(Compute asked, const ModelSpec& spec) {
   return asked == Compute::kAuto && spec.channels < kFewChannels ? Compute::kF32 : asked;
+}
+
+bool RoundsProducts(Compute chosen, const DeviceInfo& device) {
+  return chosen != Compute::kF32 &&
+         std::find(device.features.begin(), device.features.end(), "bf16") != device.features.end();
 }
 
 }  // namespace choir::engine

@@ -35,9 +35,12 @@ absl::Status CheckDocument(const Model& model, std::span<const int32_t> ids,
 
 }  // namespace
 
-absl::StatusOr<LossAndGradients> ComputeGradients(
-    const Model& model, Backend& backend, const DeviceModel& weights, const Adapter& adapter,
-    std::span<const int32_t> ids, std::span<const float> loss_weights, Compute compute) {
+absl::StatusOr<LossAndGradients> ComputeGradients(const Model& model, Backend& backend,
+                                                  const DeviceModel& weights,
+                                                  const Adapter& adapter,
+                                                  std::span<const int32_t> ids,
+                                                  std::span<const float> loss_weights,
+                                                  Compute compute, KeptActivations kept) {
   CHOIR_RETURN_IF_ERROR(CheckDocument(model, ids, loss_weights));
   const std::vector<LoraTarget> targets = model.LoraTargets();
   CHOIR_RETURN_IF_ERROR(CheckAdapterFits(adapter, targets));
@@ -47,7 +50,7 @@ absl::StatusOr<LossAndGradients> ComputeGradients(
   const MicroBatch batch = MicroBatchOf(ids, loss_weights);
   CHOIR_ASSIGN_OR_RETURN(
       const TrainGraph graph,
-      BuildTrainGraph(model, on_device.layout(), TrainGraphOptions{.tokens = batch.real_tokens}));
+      BuildTrainGraph(model, on_device.layout(), {.tokens = batch.real_tokens, .kept = kept}));
   Bindings bindings;
   weights.Bind(graph.graph, bindings);
   on_device.Bind(graph.graph, bindings);

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 
 #include "engine/backend/backend.h"
+#include "engine/graph/kept_activations.h"
 #include "engine/lora/adapter.h"
 #include "engine/model/device_model.h"
 #include "engine/model/model.h"
@@ -23,7 +24,8 @@ struct LossAndGradients {
 // negative or all zero, an id outside the vocabulary, an adapter that does not fit.
 absl::StatusOr<LossAndGradients> ComputeGradients(
     const Model& model, Backend& backend, const DeviceModel& weights, const Adapter& adapter,
-    std::span<const int32_t> ids, std::span<const float> loss_weights, Compute compute);
+    std::span<const int32_t> ids, std::span<const float> loss_weights, Compute compute,
+    KeptActivations kept = KeptActivations::kAll);
 
 }  // namespace choir::engine
 

@@ -7,6 +7,7 @@
 
 #include "base/sha256.h"
 #include "engine/backend/backend.h"
+#include "engine/graph/kept_activations.h"
 #include "engine/lora/factors.h"
 #include "engine/train/evaluation_record.h"
 #include "engine/train/schedule.h"
@@ -36,8 +37,8 @@ struct ComponentWindow {
   }
 };
 
-// How to train. Every field changes the result, except `compute` on another device and
-// `recomputed_blocks`, which trades time for memory.
+// How to train. Every field changes the result, except `compute` on another device, what is
+// `kept` for the backward pass (both: but for rounding) and `recomputed_blocks`.
 struct TrainConfig {
   // Optimizer steps; 0: as many as `epochs` passes over the data take.
   int64_t steps = 0;
@@ -64,6 +65,8 @@ struct TrainConfig {
   EvaluationPlan evaluation{};
   // Blocks, from the first, whose intermediates the backward pass recomputes.
   int64_t recomputed_blocks = 0;
+  // Of the blocks' intermediates. As PlanTraining chose: packed only beside products that round.
+  KeptActivations kept = KeptActivations::kAll;
 
   // A digest of all that changes the result; part of a checkpoint's identity.
   [[nodiscard]] Digest ContentDigest() const;

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/atomic_file.h"
+#include "base/check.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 
@@ -112,9 +114,13 @@ bool ContradictsItself(const EvaluationRecord& record, int64_t step) {
          record.best_step > record.last_step || record.last_step > step;
 }
 
+uint64_t NumVectors(const EvaluationRecord& record) {
+  return record.evaluations > 0 ? 4 : 3;
+}
+
 // Takes what follows the number of parameters, which must fill `cursor` to its end.
 absl::Status TakeParameters(Cursor& cursor, uint64_t count, TrainState& state) {
-  const uint64_t vectors = state.evaluations.evaluations > 0 ? 4 : 3;
+  const uint64_t vectors = NumVectors(state.evaluations);
   const uint64_t stride = vectors * sizeof(float);
   if (cursor.left() % stride != 0 || cursor.left() / stride != count) {
     return Damaged(
@@ -127,16 +133,9 @@ absl::Status TakeParameters(Cursor& cursor, uint64_t count, TrainState& state) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-std::string SerializeTrainState(const TrainState& state) {
-  // Once, not by doubling: adapters of large models take hundreds of MiB.
-  constexpr size_t kHeaderBytes = 1024;
-  std::string out;
-  out.reserve(kHeaderBytes + state.position.size() +
-              sizeof(float) * (state.parameters.size() + state.first_moment.size() +
-                               state.second_moment.size() + state.best_parameters.size()));
-  out += kMagic;
+// Everything before the vectors.
+std::string SerializeHead(const TrainState& state, uint64_t num_parameters) {
+  std::string out(kMagic);
   Append(out, kVersion);
   Append(out, state.identity.base_model);
   Append(out, state.identity.config);
@@ -150,7 +149,18 @@ std::string SerializeTrainState(const TrainState& state) {
   Append(out, state.evaluations);
   Append(out, static_cast<uint32_t>(state.position.size()));
   out += state.position;
-  Append(out, static_cast<uint64_t>(state.parameters.size()));
+  Append(out, num_parameters);
+  return out;
+}
+
+}  // namespace
+
+std::string SerializeTrainState(const TrainState& state) {
+  std::string out = SerializeHead(state, state.parameters.size());
+  // Once, not by doubling: adapters of large models take hundreds of MiB.
+  out.reserve(out.size() + sizeof(Digest) +
+              sizeof(float) * (state.parameters.size() + state.first_moment.size() +
+                               state.second_moment.size() + state.best_parameters.size()));
   AppendFloats(out, state.parameters);
   AppendFloats(out, state.first_moment);
   AppendFloats(out, state.second_moment);
@@ -195,9 +205,25 @@ absl::StatusOr<TrainState> ParseTrainState(std::string_view bytes) {
   return state;
 }
 
-absl::Status WriteTrainState(const TrainState& state, const std::string& path) {
-  // 0600: the weights were shaped by private text.
-  return AtomicWriteSecretFile(path, SerializeTrainState(state));
+absl::Status WriteTrainState(const TrainState& head, uint64_t num_parameters,
+                             const StateVectors& vectors, const std::string& path) {
+  // The weights were shaped by private text.
+  CHOIR_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path, 0600));
+  Sha256 hash;
+  const auto append = [&](std::span<const uint8_t> bytes) {
+    hash.Update(bytes);
+    return file.Append(bytes);
+  };
+  CHOIR_RETURN_IF_ERROR(append(AsBytes(SerializeHead(head, num_parameters))));
+  for (size_t i = 0; i < NumVectors(head.evaluations); ++i) {
+    CHOIR_ASSIGN_OR_RETURN(const std::vector<float> values, vectors(i));
+    CHOIR_CHECK(values.size() == num_parameters);
+    CHOIR_RETURN_IF_ERROR(
+        append({reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)}));
+  }
+  const Digest digest = hash.Finish();
+  CHOIR_RETURN_IF_ERROR(file.Append(digest));
+  return file.Commit();
 }
 
 absl::StatusOr<TrainState> ReadTrainState(const std::string& path) {

@@ -2,6 +2,7 @@
 #define CHOIR_ENGINE_TRAIN_TRAIN_STATE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,8 +61,15 @@ std::string SerializeTrainState(const TrainState& state);
 // not a checkpoint, or of another version.
 absl::StatusOr<TrainState> ParseTrainState(std::string_view bytes);
 
-// All or nothing: a crash leaves the old file or the new one.
-absl::Status WriteTrainState(const TrainState& state, const std::string& path);
+// A state's vectors, one at a time: parameters, first moments, second moments and, after at least
+// one evaluation, the best parameters.
+using StateVectors = std::function<absl::StatusOr<std::vector<float>>(size_t i)>;
+
+// All or nothing: a crash leaves the old file or the new one. `head` is a state whose own vectors
+// are empty; `vectors` are asked for one after another, each of `num_parameters`, so that a
+// checkpoint takes the memory of one of them.
+absl::Status WriteTrainState(const TrainState& head, uint64_t num_parameters,
+                             const StateVectors& vectors, const std::string& path);
 // NOT_FOUND if there is no such file; otherwise as ParseTrainState, with the path.
 absl::StatusOr<TrainState> ReadTrainState(const std::string& path);
 

@@ -105,6 +105,7 @@ absl::StatusOr<Trainer::Programs> Trainer::Compile(const Parts& parts, const Tra
   const TrainGraphOptions options{.tokens = config.context_tokens,
                                   .factors = config.factors,
                                   .recomputed_blocks = config.recomputed_blocks,
+                                  .kept = config.kept,
                                   .dropout = config.lora_dropout};
   CHOIR_ASSIGN_OR_RETURN(programs.train_graph, BuildTrainGraph(parts.model, layout, options));
   CHOIR_ASSIGN_OR_RETURN(programs.train,
@@ -186,6 +187,7 @@ absl::Status Trainer::EvaluateIfDue(const TrainHooks& hooks) {
   CHOIR_ASSIGN_OR_RETURN(const double loss, hooks.evaluate());
   const bool is_best = evaluations_.Add(step_, loss);
   if (is_best) {
+    best_parameters_ = {};  // two of them at once would be too many
     CHOIR_ASSIGN_OR_RETURN(best_parameters_, device_adapter_.Read(AdapterPart::kParameters));
   }
   if (hooks.on_evaluation) {
@@ -332,25 +334,40 @@ absl::StatusOr<Adapter> Trainer::BestAdapter() const {
   return adapter;
 }
 
-absl::StatusOr<TrainState> Trainer::State() const {
+TrainState Trainer::StateHead() const {
   TrainState state;
   state.identity = identity_;
   state.step = step_;
   state.position = position_.Serialize();
   state.totals = totals_;
   state.evaluations = evaluations_;
+  return state;
+}
+
+absl::StatusOr<std::vector<float>> Trainer::StateVector(size_t i) const {
+  if (i == 1) return device_adapter_.Read(AdapterPart::kFirstMoments);
+  if (i == 2) return device_adapter_.Read(AdapterPart::kSecondMoments);
+  if (i == 3) return best_parameters_;
+  CHOIR_ASSIGN_OR_RETURN(std::vector<float> parameters,
+                         device_adapter_.Read(AdapterPart::kParameters));
+  local_terms_.ToCheckpoint(parameters);
+  return parameters;
+}
+
+absl::StatusOr<TrainState> Trainer::State() const {
+  TrainState state = StateHead();
   state.best_parameters = best_parameters_;
-  CHOIR_ASSIGN_OR_RETURN(state.parameters, device_adapter_.Read(AdapterPart::kParameters));
-  local_terms_.ToCheckpoint(state.parameters);
-  CHOIR_ASSIGN_OR_RETURN(state.first_moment, device_adapter_.Read(AdapterPart::kFirstMoments));
-  CHOIR_ASSIGN_OR_RETURN(state.second_moment, device_adapter_.Read(AdapterPart::kSecondMoments));
+  CHOIR_ASSIGN_OR_RETURN(state.parameters, StateVector(0));
+  CHOIR_ASSIGN_OR_RETURN(state.first_moment, StateVector(1));
+  CHOIR_ASSIGN_OR_RETURN(state.second_moment, StateVector(2));
   return state;
 }
 
 absl::Status Trainer::SaveTo(const std::string& path) const {
   if (path.empty()) return absl::OkStatus();
-  CHOIR_ASSIGN_OR_RETURN(const TrainState state, State());
-  CHOIR_RETURN_IF_ERROR(WriteTrainState(state, path));
+  const auto num_parameters = static_cast<uint64_t>(device_adapter_.layout().num_elements);
+  CHOIR_RETURN_IF_ERROR(WriteTrainState(
+      StateHead(), num_parameters, [this](size_t i) { return StateVector(i); }, path));
   CHOIR_FAILPOINT("trainer-saved");
   return absl::OkStatus();
 }

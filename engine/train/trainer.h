@@ -167,6 +167,9 @@ class Trainer {
   absl::StatusOr<float> ClipScale(StepResult& result);
   // `step`: the number of this update, from 1.
   absl::Status Update(int64_t step, float gradient_scale);
+  // A state without its vectors, and these, as WriteTrainState wants them.
+  [[nodiscard]] TrainState StateHead() const;
+  [[nodiscard]] absl::StatusOr<std::vector<float>> StateVector(size_t i) const;
   absl::Status SaveTo(const std::string& path) const;
 
   const Model& model_;

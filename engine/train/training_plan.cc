@@ -18,6 +18,11 @@ constexpr uint64_t kComfortPercent = 80;
 // stacks, graphs. Largest that was measured (docs/performance.md).
 constexpr uint64_t kGrowthBytes = uint64_t{4} << 20;
 
+struct Level {
+  KeptActivations kept = KeptActivations::kAll;
+  int64_t recomputed_blocks = 0;
+};
+
 // What PlanTraining works with.
 struct Planner {
   const Model& model;
@@ -25,6 +30,8 @@ struct Planner {
   const TrainConfig& config;
   Backend& backend;
   const MemoryLimits& limits;
+  uint64_t copies_bytes;     // of the adapter, on the host
+  uint64_t measuring_bytes;  // of the program that measures held-out data
 
   [[nodiscard]] bool on_cpu() const { return backend.info().backend == "cpu"; }
   // Is the device's memory the program's own?
@@ -35,31 +42,51 @@ struct Planner {
   [[nodiscard]] int64_t num_blocks() const {
     return static_cast<int64_t>(model.spec().layers.size());
   }
-  [[nodiscard]] TrainGraphOptions GraphOptions(int64_t recomputed_blocks) const {
+  [[nodiscard]] Compute compute() const { return ChooseCompute(config.compute, model.spec()); }
+  // The level between all and nothing.
+  [[nodiscard]] KeptActivations Selected() const {
+    return RoundsProducts(compute(), backend.info()) ? KeptActivations::kPackedProducts
+                                                     : KeptActivations::kProducts;
+  }
+  [[nodiscard]] TrainGraphOptions GraphOptions(const Level& level) const {
     return {.tokens = config.context_tokens,
             .factors = config.factors,
-            .recomputed_blocks = recomputed_blocks,
+            .recomputed_blocks = level.recomputed_blocks,
+            .kept = level.kept,
             .dropout = config.lora_dropout};
   }
-  absl::Status Plan(int64_t recomputed_blocks, TrainingPlan& plan) const;
+  absl::Status CountBeside(const BesideSteps& beside);
+  absl::Status Plan(const Level& level, TrainingPlan& plan) const;
   [[nodiscard]] uint64_t ProgramBytes() const;
   absl::StatusOr<int64_t> FewestBlocks(const TrainingPlan& all, uint64_t memory_bytes) const;
-  absl::Status Recompute(uint64_t comfortable, TrainingPlan& plan) const;
+  absl::Status Choose(uint64_t comfortable, TrainingPlan& plan) const;
   void Stream(TrainingPlan& plan) const;
 };
 
+// All of it comes on top of what the steps hold, which they keep until the end.
+absl::Status Planner::CountBeside(const BesideSteps& beside) {
+  copies_bytes = (beside.adapter_copies + (beside.evaluates ? 1 : 0)) * AdapterBytes();
+  if (!beside.evaluates) return absl::OkStatus();
+  CHOIR_ASSIGN_OR_RETURN(const ModelPlan eval,
+                         PlanForEvaluation(model, &adapter, config.context_tokens, &backend,
+                                           CompileOptions{.compute = compute()}));
+  measuring_bytes = eval.arena_bytes + eval.workspace_bytes;
+  return absl::OkStatus();
+}
+
 // Sets the memory of `plan`, and which tables stay.
-absl::Status Planner::Plan(int64_t recomputed_blocks, TrainingPlan& plan) const {
-  plan.recomputed_blocks = recomputed_blocks;
-  plan.host_bytes = 0;
+absl::Status Planner::Plan(const Level& level, TrainingPlan& plan) const {
+  plan.recomputed_blocks = level.recomputed_blocks;
+  plan.kept = level.kept;
   plan.weights.embedding = false;
-  plan.weights.output = recomputed_blocks == 0;
-  CHOIR_ASSIGN_OR_RETURN(
-      plan.memory,
-      PlanForTraining(model, adapter, GraphOptions(recomputed_blocks), &backend,
-                      CompileOptions{.compute = ChooseCompute(config.compute, model.spec())},
-                      plan.weights));
+  plan.weights.output = level.recomputed_blocks == 0;
+  CHOIR_ASSIGN_OR_RETURN(plan.memory,
+                         PlanForTraining(model, adapter, GraphOptions(level), &backend,
+                                         CompileOptions{.compute = compute()}, plan.weights));
+  plan.memory.beside_bytes = measuring_bytes;
+  plan.host_bytes = 0;
   (shares_memory() ? plan.memory.workspace_bytes : plan.host_bytes) += ProgramBytes();
+  (shares_memory() ? plan.memory.beside_bytes : plan.host_bytes) += copies_bytes;
   return absl::OkStatus();
 }
 
@@ -80,17 +107,23 @@ absl::StatusOr<int64_t> Planner::FewestBlocks(const TrainingPlan& all,
   for (int64_t too_few = 0; enough - too_few > 1;) {
     const int64_t blocks = too_few + (enough - too_few) / 2;
     CHOIR_ASSIGN_OR_RETURN(const uint64_t arena_bytes,
-                           ArenaBytesForTraining(model, adapter, GraphOptions(blocks)));
+                           ArenaBytesForTraining(model, adapter, GraphOptions({all.kept, blocks})));
     (rest + arena_bytes <= memory_bytes ? enough : too_few) = blocks;
   }
   return enough;
 }
 
-absl::Status Planner::Recompute(uint64_t comfortable, TrainingPlan& plan) const {
-  CHOIR_RETURN_IF_ERROR(Plan(num_blocks(), plan));
+// The quickest level whose memory is comfortable, else the one that needs least.
+absl::Status Planner::Choose(uint64_t comfortable, TrainingPlan& plan) const {
+  const KeptActivations selected = Selected();
+  CHOIR_RETURN_IF_ERROR(Plan({KeptActivations::kAll, 0}, plan));
+  if (plan.memory.total_bytes() <= comfortable) return absl::OkStatus();
+  CHOIR_RETURN_IF_ERROR(Plan({selected, 0}, plan));
+  if (plan.memory.total_bytes() <= comfortable) return absl::OkStatus();
+  CHOIR_RETURN_IF_ERROR(Plan({selected, num_blocks()}, plan));
   if (plan.memory.total_bytes() > comfortable) return absl::OkStatus();
   CHOIR_ASSIGN_OR_RETURN(const int64_t blocks, FewestBlocks(plan, comfortable));
-  return blocks == num_blocks() ? absl::OkStatus() : Plan(blocks, plan);
+  return blocks == num_blocks() ? absl::OkStatus() : Plan({selected, blocks}, plan);
 }
 
 // Lowers the weights of the blocks to what the rest leaves them.
@@ -106,13 +139,24 @@ void Planner::Stream(TrainingPlan& plan) const {
 
 absl::StatusOr<TrainingPlan> PlanTraining(const Model& model, const AdapterLayout& adapter,
                                           const TrainConfig& config, Backend& backend,
-                                          const MemoryLimits& limits, Recompute recompute) {
-  const Planner planner{model, adapter, config, backend, limits};
+                                          const MemoryLimits& limits, Recompute recompute,
+                                          const BesideSteps& beside) {
+  Planner planner{model, adapter, config, backend, limits, 0, 0};
+  CHOIR_RETURN_IF_ERROR(planner.CountBeside(beside));
   TrainingPlan plan;
-  CHOIR_RETURN_IF_ERROR(planner.Plan(recompute == Recompute::kOn ? planner.num_blocks() : 0, plan));
-  const uint64_t comfortable = limits.memory_bytes / 100 * kComfortPercent;
-  if (recompute == Recompute::kAuto && plan.memory.total_bytes() > comfortable) {
-    CHOIR_RETURN_IF_ERROR(planner.Recompute(comfortable, plan));
+  switch (recompute) {
+    case Recompute::kAuto:
+      CHOIR_RETURN_IF_ERROR(planner.Choose(limits.memory_bytes / 100 * kComfortPercent, plan));
+      break;
+    case Recompute::kOff:
+      CHOIR_RETURN_IF_ERROR(planner.Plan({KeptActivations::kAll, 0}, plan));
+      break;
+    case Recompute::kSelective:
+      CHOIR_RETURN_IF_ERROR(planner.Plan({planner.Selected(), 0}, plan));
+      break;
+    case Recompute::kFull:
+      CHOIR_RETURN_IF_ERROR(planner.Plan({KeptActivations::kAll, planner.num_blocks()}, plan));
+      break;
   }
   if (plan.memory.total_bytes() > limits.memory_bytes && planner.on_cpu()) planner.Stream(plan);
   for (const FlatRange& range : adapter.Trained(config.factors)) {

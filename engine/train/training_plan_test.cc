@@ -6,7 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/process_memory.h"
 #include "engine/graph/autodiff.h"
+#include "engine/train/compute_choice.h"
 #include "engine/train/test_trainer.h"
 
 namespace choir::engine {
@@ -55,11 +57,17 @@ TEST_F(TrainerTest, APlanWithinABudgetRecomputesThenStreamsThenRefuses) {
   EXPECT_EQ(plain.recomputed_blocks, 0);
   EXPECT_FALSE(plain.weights.streams_blocks());
   EXPECT_TRUE(plain.weights.output);
-  const TrainingPlan recomputed = plan(uint64_t{1} << 40, Recompute::kOn);
+  const TrainingPlan recomputed = plan(uint64_t{1} << 40, Recompute::kFull);
   EXPECT_EQ(recomputed.recomputed_blocks, blocks);
   EXPECT_LT(recomputed.memory.arena_bytes, plain.memory.arena_bytes);
   EXPECT_FALSE(recomputed.weights.output);
-  const uint64_t tight = recomputed.memory.total_bytes() - 1000;
+  // As little as there is without streaming.
+  const uint64_t least = *ArenaBytesForTraining(*model_, layout,
+                                                {.tokens = Config().context_tokens,
+                                                 .recomputed_blocks = blocks,
+                                                 .kept = KeptActivations::kProducts});
+  const uint64_t tight =
+      recomputed.memory.total_bytes() - recomputed.memory.arena_bytes + least - 1000;
   const TrainingPlan streamed = plan(tight);
   EXPECT_EQ(streamed.recomputed_blocks, blocks);
   EXPECT_LT(streamed.weights.block_bytes, BlockBytes(*model_));
@@ -74,10 +82,12 @@ TEST_F(TrainerTest, APlanRecomputesNoMoreBlocksThanItMust) {
   const AdapterLayout layout = LayoutOf(start_);
   const auto arena = [&](int64_t blocks) {
     return *ArenaBytesForTraining(*model_, layout,
-                                  {.tokens = Config().context_tokens, .recomputed_blocks = blocks});
+                                  {.tokens = Config().context_tokens,
+                                   .recomputed_blocks = blocks,
+                                   .kept = KeptActivations::kProducts});
   };
   const TrainingPlan all = *PlanTraining(*model_, layout, Config(), *backend_,
-                                         {.memory_bytes = uint64_t{1} << 40}, Recompute::kOn);
+                                         {.memory_bytes = uint64_t{1} << 40}, Recompute::kFull);
   const uint64_t rest = all.memory.total_bytes() - all.memory.arena_bytes;
   for (const int64_t blocks : {int64_t{1}, int64_t{3}}) {
     ASSERT_LT(arena(blocks), arena(blocks - 1));
@@ -169,19 +179,99 @@ TEST_F(TrainerTest, APlanCountsTheProgramWhereverItsMemoryIs) {
                                                  start_bytes - PlannedDevice::kPlaced);
 }
 
-TEST_F(TrainerTest, RecomputingBlocksGivesTheSameBits) {
-  const auto kept = Make(Config(), Documents(30));
-  ASSERT_TRUE(RunFor(*kept, 100, "").ok());
+TEST_F(TrainerTest, APlanCountsWhatARunDoesBesideItsSteps) {
+  const AdapterLayout layout = LayoutOf(start_);
+  const auto total = [&](const BesideSteps& beside) {
+    const auto plan = PlanTraining(*model_, layout, Config(), *backend_,
+                                   {.memory_bytes = uint64_t{1} << 40}, Recompute::kOff, beside);
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    return plan->memory.total_bytes();
+  };
+  const uint64_t adapter_bytes = start_.ParameterCount() * sizeof(float);
+  const uint64_t steps = total({});
+  EXPECT_EQ(total({.adapter_copies = 4, .evaluates = false}), steps + 4 * adapter_bytes);
+  const auto eval = PlanForEvaluation(*model_, &layout, Config().context_tokens, backend_.get(),
+                                      CompileOptions{.compute = Compute::kF32});
+  ASSERT_TRUE(eval.ok()) << eval.status();
+  EXPECT_GT(eval->workspace_bytes, 0u);
+  EXPECT_EQ(total({.adapter_copies = 1, .evaluates = true}),
+            steps + 2 * adapter_bytes + eval->arena_bytes + eval->workspace_bytes);
+}
+
+// Not of its three vectors, nor of the file: an adapter may take more memory than a step.
+TEST_F(TrainerTest, ACheckpointTakesTheMemoryOfOneVector) {
+  LoraConfig lora;
+  lora.rank = 256;
+  start_ = *InitAdapter(lora, model_->LoraTargets(), model_->spec().architecture, 5);
+  const uint64_t adapter_bytes = start_.ParameterCount() * sizeof(float);
+  ASSERT_GT(adapter_bytes, uint64_t{4} << 20);
   TrainConfig config = Config();
-  uint64_t arena_bytes = kept->memory_use().arena_bytes;
-  for (const int64_t blocks : {int64_t{2}, kAllBlocks}) {
-    config.recomputed_blocks = blocks;
-    const auto recomputed = Make(config, Documents(30));
-    ASSERT_TRUE(RunFor(*recomputed, 100, "").ok());
-    EXPECT_EQ(StateOf(*recomputed).parameters, StateOf(*kept).parameters);
-    EXPECT_LT(recomputed->memory_use().arena_bytes, arena_bytes);
-    arena_bytes = recomputed->memory_use().arena_bytes;
+  config.micro_batches = 1;
+  config.steps = 2;
+  const auto trainer = Make(config, Documents(30));
+  ASSERT_TRUE(absl::IsCancelled(RunFor(*trainer, 1, "")));
+  if (!ResetPeakResident()) GTEST_SKIP() << "the system does not tell a process its peak";
+  const uint64_t before = ResidentBytes();
+  ASSERT_TRUE(absl::IsCancelled(RunFor(*trainer, 1, temp_.path() + "/checkpoint")));
+  // One vector, and what the allocator does with small things beside it.
+  EXPECT_LT(PeakResidentBytes(), before + adapter_bytes * 3 / 2);
+}
+
+TEST_F(TrainerTest, RecomputingBlocksGivesTheSameBits) {
+  for (const KeptActivations level : {KeptActivations::kAll, KeptActivations::kPackedProducts}) {
+    TrainConfig config = Config();
+    config.kept = level;
+    const auto kept = Make(config, Documents(30));
+    ASSERT_TRUE(RunFor(*kept, 100, "").ok());
+    uint64_t arena_bytes = kept->memory_use().arena_bytes;
+    for (const int64_t blocks : {int64_t{2}, kAllBlocks}) {
+      config.recomputed_blocks = blocks;
+      const auto recomputed = Make(config, Documents(30));
+      ASSERT_TRUE(RunFor(*recomputed, 100, "").ok());
+      EXPECT_EQ(StateOf(*recomputed).parameters, StateOf(*kept).parameters);
+      EXPECT_LT(recomputed->memory_use().arena_bytes, arena_bytes);
+      arena_bytes = recomputed->memory_use().arena_bytes;
+    }
   }
+}
+
+TEST_F(TrainerTest, KeepingProductsOnlyGivesTheSameBits) {
+  TrainConfig config = Config();
+  config.lora_dropout = 0.25;
+  const auto all = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*all, 100, "").ok());
+  config.kept = KeptActivations::kProducts;
+  const auto selected = Make(config, Documents(30));
+  ASSERT_TRUE(RunFor(*selected, 100, "").ok());
+  EXPECT_EQ(StateOf(*selected).parameters, StateOf(*all).parameters);
+  EXPECT_LT(selected->memory_use().arena_bytes, all->memory_use().arena_bytes);
+}
+
+TEST_F(TrainerTest, ActivationsArePackedWhereProductsRoundAndNowhereElse) {
+  const auto plan = [this](Compute compute, Recompute recompute, uint64_t memory_bytes) {
+    TrainConfig config = Config();
+    config.compute = compute;
+    const auto made = PlanTraining(*model_, LayoutOf(start_), config, *backend_,
+                                   {.memory_bytes = memory_bytes}, recompute);
+    EXPECT_TRUE(made.ok()) << made.status();
+    return made.value_or(TrainingPlan{});
+  };
+  constexpr uint64_t kMuch = uint64_t{1} << 40;
+  EXPECT_EQ(plan(Compute::kF32, Recompute::kSelective, kMuch).kept, KeptActivations::kProducts);
+  // The model is too small for bf16 to pay.
+  EXPECT_EQ(plan(Compute::kAuto, Recompute::kSelective, kMuch).kept, KeptActivations::kProducts);
+  if (!RoundsProducts(Compute::kBf16, backend_->info())) GTEST_SKIP() << "no bf16 products here";
+  EXPECT_EQ(plan(Compute::kBf16, Recompute::kSelective, kMuch).kept,
+            KeptActivations::kPackedProducts);
+  EXPECT_EQ(plan(Compute::kBf16, Recompute::kFull, kMuch).kept, KeptActivations::kAll);
+  const TrainingPlan off = plan(Compute::kBf16, Recompute::kAuto, kMuch);
+  EXPECT_EQ(off.kept, KeptActivations::kAll);
+  // A little more than 80 % of the memory.
+  const TrainingPlan less =
+      plan(Compute::kBf16, Recompute::kAuto, off.memory.total_bytes() * 100 / 80 - 1000);
+  EXPECT_EQ(less.kept, KeptActivations::kPackedProducts);
+  EXPECT_EQ(less.recomputed_blocks, 0);
+  EXPECT_LT(less.memory.arena_bytes, off.memory.arena_bytes / 2);
 }
 
 }  // namespace

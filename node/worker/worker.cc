@@ -97,6 +97,9 @@ absl::StatusOr<engine::TrainingData> LoadData(const Job& job, const engine::Mode
   return data;
 }
 
+// Finish() holds the start, the result, their difference and what is made of it.
+constexpr uint64_t kCopiesAtTheEnd = 4;
+
 // Refuses what does not fit; recomputes activations and streams weights where memory is short.
 // Returns which weights stay in memory.
 absl::StatusOr<engine::WeightResidency> PlanMemory(const Job& job, const engine::Model& model,
@@ -108,8 +111,10 @@ absl::StatusOr<engine::WeightResidency> PlanMemory(const Job& job, const engine:
   CHOIR_ASSIGN_OR_RETURN(
       const engine::TrainingPlan plan,
       engine::PlanTraining(model, engine::LayoutOf(adapter), config, backend,
-                           {memory_bytes, &ResidentBytes}, engine::Recompute::kAuto));
+                           {memory_bytes, &ResidentBytes}, engine::Recompute::kAuto,
+                           {.adapter_copies = kCopiesAtTheEnd, .evaluates = false}));
   config.recomputed_blocks = plan.recomputed_blocks;
+  config.kept = plan.kept;
   CHOIR_RETURN_IF_ERROR(engine::CheckFits(plan, backend.info(), memory_bytes));
   return plan.weights;
 }

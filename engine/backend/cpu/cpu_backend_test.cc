@@ -76,6 +76,33 @@ TEST(DequantizeTest, VectorsGiveTheBitsOfTheFormatsOwnFunction) {
   }
 }
 
+TEST(PackTest, VectorsGiveTheBitsOfTheFormatsOwnFunction) {
+  constexpr int64_t kRows = 5;
+  constexpr int64_t kCols = 96;
+  std::vector<float> x = Values(kRows * kCols, 17);
+  std::fill_n(x.begin(), 32, 0.0F);  // a block without a scale
+  x[32] = 127;                       // a scale of 1: what lies half way goes away from zero
+  for (size_t i = 1; i < 32; ++i) x[32 + i] = static_cast<float>(i) - 15.5F;
+  x[33] = 0.49999997F;
+  x[70] = 1e-30F;
+  for (const WeightFormat* const format : {&kBF16Format, &kQ8_0Format}) {
+    Graph graph;
+    const TensorId input = graph.AddInput("x", F32(kRows, kCols));
+    const Attrs attrs = {{"format", static_cast<double>(format->type_id)}};
+    const TensorId packed = graph.AddNode("pack", {input}, attrs)->front();
+    graph.MarkOutput(packed);
+    const auto executable = MakeBackend(2)->Compile(graph, {}, {});
+    ASSERT_TRUE(executable.ok()) << executable.status();
+    ASSERT_TRUE((*executable)->WriteInput(input, BytesOf(std::span<const float>(x))).ok());
+    ASSERT_TRUE((*executable)->Run().ok());
+    std::vector<uint8_t> want(format->RowBytes(x.size()));
+    std::vector<uint8_t> got(want.size());
+    ASSERT_TRUE((*executable)->ReadOutput(packed, got).ok());
+    format->quantize_row(x, want);
+    EXPECT_EQ(got, want) << format->name;
+  }
+}
+
 // y = x W^T of the first `tokens` rows of one x.
 std::vector<float> RunLinear(const WeightFormat& format, int64_t tokens, int num_threads) {
   constexpr int64_t kRows = 301;

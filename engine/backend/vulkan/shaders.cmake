@@ -2,7 +2,7 @@
 set(CHOIR_PLAIN_SHADERS
   add adamw add_row add_total attention attention_delta attention_dkv attention_dq dropout embed_grad
   gather_rows glu glu_backward kv_append lane_attention lane_attention_dkv lane_attention_dq lane_cached_attention lane_product
-  loss_gradient loss_lse matmul_tn pack_vector row_scales scale soft_cap square_sum)
+  loss_gradient loss_lse matmul_tn pack pack_vector row_scales scale soft_cap square_sum unpack)
 # Of these there is a variant <name>[.<format>].subgroups too, which sums over a workgroup by subgroups.
 set(CHOIR_SUBGROUP_SHADERS add_total loss_lse matvec matvec_dot rms_norm rms_norm_backward row_scales square_sum)
 set(CHOIR_FORMAT_SHADERS dequantize embed matmul_nn matmul_nn_half matmul_nt matmul_nt_half matvec rms_norm rms_norm_backward rope)
