@@ -21,6 +21,8 @@ import time
 import unittest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+# Sanitized builds take several times as long; ctest says so.
+_SLOWNESS = int(os.environ.get("CHOIR_SLOWNESS", "1"))
 BIN = pathlib.Path(os.environ.get("CHOIR_BIN", REPOSITORY / "build/dev/bin"))
 DEMO_MODEL = REPOSITORY / "deploy/demo/model.gguf"
 DEMO_DATA = REPOSITORY / "deploy/demo/data"
@@ -57,6 +59,7 @@ def main():
 
 def wait_until(condition, what, seconds=PATIENCE_S, logs=lambda: ""):
     """Polls until condition() is true, and returns what it returned."""
+    seconds *= _SLOWNESS
     end = time.monotonic() + seconds
     while True:
         found = condition()
@@ -80,7 +83,8 @@ def _die_with_parent():
 
 def run_program(program, *arguments, seconds=PATIENCE_S, cwd=None):
     """Runs one of the programs to its end; a CompletedProcess with text."""
-    return subprocess.run([BIN / program, *map(str, arguments)], env=_environment(None), cwd=cwd, timeout=seconds,
+    return subprocess.run([BIN / program, *map(str, arguments)], env=_environment(None), cwd=cwd,
+                          timeout=seconds * _SLOWNESS,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
                           errors="replace", preexec_fn=_die_with_parent, check=False)
 
