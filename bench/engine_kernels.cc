@@ -55,7 +55,7 @@ void RowDots(benchmark::State& state) {
   const bool exact = state.range(1) == 31;
   const int64_t rows = state.range(2);
   const std::vector<uint8_t> blocks = WeightRowsOf(format, rows);
-  const BlockDots dots(format, kCols, exact ? DotPrecision::k31Bits : DotPrecision::k16Bits);
+  const BlockDots dots(format, kCols, exact ? DotPrecision::k31Bits : DotPrecision::kShort);
   const auto prepared = *AlignedBytes::Allocate(static_cast<uint64_t>(dots.prepared_bytes()));
   const std::vector<float> x = Values(kCols);
   std::vector<float> out(static_cast<size_t>(rows));
@@ -75,7 +75,7 @@ BENCHMARK(RowDots)->ArgsProduct({benchmark::CreateDenseRange(0, std::size(kForma
 void PrepareVector(benchmark::State& state) {
   const WeightFormat& format = *kFormats[state.range(0)];
   const bool exact = state.range(1) == 31;
-  const BlockDots dots(format, kCols, exact ? DotPrecision::k31Bits : DotPrecision::k16Bits);
+  const BlockDots dots(format, kCols, exact ? DotPrecision::k31Bits : DotPrecision::kShort);
   const auto prepared = *AlignedBytes::Allocate(static_cast<uint64_t>(dots.prepared_bytes()));
   const std::vector<float> x = Values(kCols);
   for (auto _ : state) {

@@ -8,6 +8,7 @@
 #include "hwy/highway.h"
 #include "engine/backend/cpu/simd_loop-inl.h"
 #include "engine/backend/cpu/dot_formats-inl.h"
+#include "engine/backend/cpu/byte_formats-inl.h"
 // clang-format on
 
 #include <algorithm>
@@ -76,20 +77,6 @@ void FloatRows(const uint8_t* prepared, const uint8_t* rows, size_t num_rows, si
     out[r] = SumOverVectors(cols, [=](auto d, size_t i) HWY_ATTR {
       return hn::Mul(Format::Load(d, row + i), hn::LoadU(d, x + i));
     });
-  }
-}
-
-// So far ahead rows are fetched: beyond the page of 4 KiB at which a processor's own looking ahead
-// ends. One Zen 5 core reads TQ2_0 at 60 weights a nanosecond with it, 48 without.
-constexpr size_t kFetchAhead = 4096;
-
-template <size_t kCount>
-HWY_INLINE void FetchAhead(const uint8_t* bytes) {
-  constexpr size_t kLine = 64;
-  // As a number: it may lie beyond the weight, which a prefetch does not mind.
-  const auto first = reinterpret_cast<uintptr_t>(bytes) + kFetchAhead;
-  for (size_t at = 0; at < kCount; at += kLine) {
-    __builtin_prefetch(reinterpret_cast<const void*>(first + at));
   }
 }
 
@@ -219,6 +206,14 @@ constexpr DotLoop FloatLoop() {
   return {&PrepareFloats, &FloatRows<Format>, 16, 16 * sizeof(float)};
 }
 
+// Ternary weights: products of bytes, where the processor has them.
+#if HWY_TARGET == HWY_AVX3_DL
+constexpr DotLoop kTernaryLoop = {&PrepareBytes<Tq2_0Bytes>, &ByteRows<Tq2_0Bytes>,
+                                  Tq2_0Bytes::kBlockElements, sizeof(ByteStep<Tq2_0Bytes>)};
+#else
+constexpr DotLoop kTernaryLoop = BlockLoop<Tq2_0Dot, 1>();
+#endif
+
 // In the order of kFormats, below; by precision.
 constexpr DotLoop kLoops[][2] = {
     {FloatLoop<F32Dot>(), FloatLoop<F32Dot>()},
@@ -228,7 +223,7 @@ constexpr DotLoop kLoops[][2] = {
     {BlockLoop<Q4_0Dot, 1>(), BlockLoop<Q4_0Dot, 2>()},
     {BlockLoop<Q4_KDot, 1>(), BlockLoop<Q4_KDot, 2>()},
     {BlockLoop<Q6_KDot, 1>(), BlockLoop<Q6_KDot, 2>()},
-    {BlockLoop<Tq2_0Dot, 1>(), BlockLoop<Tq2_0Dot, 2>()},
+    {kTernaryLoop, BlockLoop<Tq2_0Dot, 2>()},
     {BlockLoop<Tq1_0Dot, 1>(), BlockLoop<Tq1_0Dot, 2>()},
 };
 

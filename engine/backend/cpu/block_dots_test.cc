@@ -95,10 +95,10 @@ void ExpectRowsOfAnyLength() {
     for (const size_t blocks : {1, 2, 3, 4, 5, 7, 8, 13}) {
       const Rows rows(*format, 3, blocks * format->block_elements);
       const std::vector<float> x = Values(rows.cols, 77);
-      for (const DotPrecision precision : {DotPrecision::k16Bits, DotPrecision::k31Bits}) {
+      for (const DotPrecision precision : {DotPrecision::kShort, DotPrecision::k31Bits}) {
         // Half a unit of the largest element of a block, which is 20 where others are about 0.5,
         // on a sum that keeps a few of its rounding errors; f32's own rounding otherwise.
-        const double tolerance = precision == DotPrecision::k16Bits ? 1e-3 : 2e-6;
+        const double tolerance = precision == DotPrecision::kShort ? 1e-3 : 2e-6;
         const std::vector<float> got = Products(rows, precision, x, 0, 3);
         for (size_t r = 0; r < 3; ++r) {
           const Rows::Product want = rows.Dot(r, x);
@@ -131,9 +131,9 @@ TEST(BlockDotsTest, ARowIsTheSameInEveryRange) {
   for (const WeightFormat* const format : Formats()) {
     const Rows rows(*format, 7, 5 * format->block_elements);
     const std::vector<float> x = Values(rows.cols, 5);
-    const std::vector<float> all = Products(rows, DotPrecision::k16Bits, x, 0, 7);
+    const std::vector<float> all = Products(rows, DotPrecision::kShort, x, 0, 7);
     for (size_t first = 0; first < 7; ++first) {
-      const std::vector<float> some = Products(rows, DotPrecision::k16Bits, x, first, 7 - first);
+      const std::vector<float> some = Products(rows, DotPrecision::kShort, x, first, 7 - first);
       EXPECT_EQ(std::memcmp(some.data(), all.data() + first, some.size() * sizeof(float)), 0)
           << format->name << " from row " << first;
     }
@@ -144,7 +144,7 @@ TEST(BlockDotsTest, ZerosGiveZeroAndWhatIsNotFiniteStaysSo) {
   for (const WeightFormat* const format : Formats()) {
     const Rows rows(*format, 2, 4 * format->block_elements);
     std::vector<float> x(rows.cols, 0.0F);
-    for (const DotPrecision precision : {DotPrecision::k16Bits, DotPrecision::k31Bits}) {
+    for (const DotPrecision precision : {DotPrecision::kShort, DotPrecision::k31Bits}) {
       x[1] = 0;
       EXPECT_EQ(Products(rows, precision, x, 0, 2), std::vector<float>(2, 0.0F)) << format->name;
       for (const float bad :

@@ -48,6 +48,10 @@ absl::StatusOr<CpuProgram> PrepareKvAppend(const CpuCall& call, CpuCompiler& /*c
       std::memcpy(to, x.f32(), static_cast<size_t>(x.rows() * row_bytes));
       return absl::OkStatus();
     }
+    if (cache.desc.format == &kF16Format) {
+      ConvertToF16(x.f32(), reinterpret_cast<uint16_t*>(to), static_cast<size_t>(x.rows()) * cols);
+      return absl::OkStatus();
+    }
     run.ParallelFor(x.rows(), [&](int64_t t, int) {
       cache.desc.format->quantize_row({x.f32() + t * x.cols(), cols},
                                       {to + t * row_bytes, static_cast<size_t>(row_bytes)});

@@ -86,7 +86,7 @@ class BlockRange final : public RowRange {
         y_(call.outputs[0]),
         dots_(*weight_.desc.format, weight_.cols(),
               compiler.weight_products() == GemmType::kF32 ? DotPrecision::k31Bits
-                                                           : DotPrecision::k16Bits),
+                                                           : DotPrecision::kShort),
         row_bytes_(RowBytes(weight_)),
         group_rows_(std::max<int64_t>(1, kGroupBytes / row_bytes_)),
         prepared_(compiler.ReserveShared(x_.rows() * dots_.prepared_bytes())) {}

@@ -8,6 +8,8 @@
 #include "engine/backend/cpu/simd_loop-inl.h"
 // clang-format on
 
+#include "engine/quant/half.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace choir::engine::HWY_NAMESPACE {
 
@@ -80,6 +82,19 @@ void ToBf16(const float* x, uint16_t* out, size_t n) {
   });
 }
 
+void ToF16(const float* x, uint16_t* out, size_t n) {
+#if HWY_TARGET <= HWY_AVX2 || HWY_ARCH_ARM
+  ForEachVector(n, [=](auto d, size_t i) HWY_ATTR {
+    const hn::Rebind<hwy::float16_t, decltype(d)> d16;
+    const auto halves = hn::DemoteTo(d16, hn::LoadU(d, x + i));
+    hn::StoreU(halves, d16, reinterpret_cast<hwy::float16_t*>(out + i));
+  });
+#else
+  // Without an instruction of the processor's, Highway would cut bits off instead of rounding.
+  for (size_t i = 0; i < n; ++i) out[i] = F32ToF16(x[i]);
+#endif
+}
+
 void RoundBf16(const float* x, float* out, size_t n) {
   ForEachVector(n, [=](auto d, size_t i) HWY_ATTR {
     const hn::RebindToUnsigned<decltype(d)> du;
@@ -100,6 +115,7 @@ HWY_EXPORT(AddAll);
 HWY_EXPORT(ScaleAll);
 HWY_EXPORT(CombineAll);
 HWY_EXPORT(ToBf16);
+HWY_EXPORT(ToF16);
 HWY_EXPORT(RoundBf16);
 
 float DotProduct(const float* a, const float* b, size_t n) {
@@ -119,6 +135,9 @@ void CombineVectors(float a, const float* x, float b, const float* y, float* out
 }
 void ConvertToBf16(const float* x, uint16_t* out, size_t n) {
   HWY_DYNAMIC_DISPATCH(ToBf16)(x, out, n);
+}
+void ConvertToF16(const float* x, uint16_t* out, size_t n) {
+  HWY_DYNAMIC_DISPATCH(ToF16)(x, out, n);
 }
 void RoundToBf16(const float* x, float* out, size_t n) {
   HWY_DYNAMIC_DISPATCH(RoundBf16)(x, out, n);

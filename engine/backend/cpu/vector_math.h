@@ -19,7 +19,9 @@ void ScaleVector(const float* x, float factor, float* out, size_t n);
 void CombineVectors(float a, const float* x, float b, const float* y, float* out, size_t n);
 // bfloat16 bits, rounded to nearest even.
 void ConvertToBf16(const float* x, uint16_t* out, size_t n);
-// The same rounding, as f32; out may be x.
+// IEEE halves, rounded to nearest even; too large a number becomes infinite.
+void ConvertToF16(const float* x, uint16_t* out, size_t n);
+// Rounded to bfloat16, as f32; out may be x.
 void RoundToBf16(const float* x, float* out, size_t n);
 
 }  // namespace choir::engine
