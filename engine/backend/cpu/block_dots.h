@@ -7,8 +7,8 @@
 // The vector is written once as integers, small groups of which have a scale of their own, in the
 // order in which the bits of a block come apart. What is left for each weight is a shift, a mask
 // and an integer product; one scale a block or group is applied to the exact integer sum.
-// docs/decisions/0026-integer-vectors-for-generation.md and 0029-byte-vectors-for-ternary-weights.md
-// say why.
+// docs/decisions/0026-integer-vectors-for-generation.md and
+// 0029-byte-vectors-for-ternary-weights.md say why.
 
 #include <cstdint>
 
@@ -18,7 +18,8 @@ namespace choir::engine {
 
 // How the vector is written. Errors are shares of the largest element of those that have one scale.
 enum class DotPrecision : uint8_t {
-  // One 16-bit integer an element: 2^-16, a hundredth of bf16's rounding. TQ2_0, where the processor
+  // One 16-bit integer an element: 2^-16, a hundredth of bf16's rounding. TQ2_0, where the
+  // processor
   // multiplies bytes: one byte, 2^-8, 16 elements to a scale.
   kShort,
   k31Bits,  // two of them: below the rounding of f32
