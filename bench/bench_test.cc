@@ -11,6 +11,7 @@
 #include "bench/in_turn.h"
 #include "bench/infer_measure.h"
 #include "bench/machine_limits.h"
+#include "bench/memory_reader.h"
 #include "bench/model_shape.h"
 #include "bench/op_work.h"
 #include "bench/random_model.h"
@@ -239,6 +240,23 @@ TEST(TimesTest, ASpeedupIsOfTheSameRounds) {
   const Times base = TimesOf({1, 1, 3, 3, 3});
   EXPECT_DOUBLE_EQ(MedianSpeedup(TimesOf({0.5, 0.5, 1.5, 1.5, 1.5}), base), 2);
   EXPECT_EQ(MedianSpeedup(Times(), base), 0);
+}
+
+TEST(TimesTest, AShareIsThatOfTheSameRound) {
+  // 3 units of work in the time in which the other does 10, 5 and 20.
+  const Times other = TimesOf({1, 2, 0.5});
+  EXPECT_DOUBLE_EQ(MedianShare(TimesOf({1, 1, 1}), 3, other, 10), 0.3);
+  EXPECT_EQ(MedianShare(TimesOf({1}), 3, Times(), 10), 0);
+  EXPECT_EQ(MedianShare(TimesOf({1}), 3, other, 0), 0);
+}
+
+TEST(MemoryReaderTest, EachStepIsOneMoreTime) {
+  auto reader = MemoryReader::Create(2, int64_t{8} << 20);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_EQ((*reader)->bytes(), double{8 << 20});
+  ASSERT_TRUE((*reader)->Step().ok() && (*reader)->Step().ok());
+  EXPECT_EQ((*reader)->times().count(), 2);
+  EXPECT_GT((*reader)->times().Fastest(), 0);
 }
 
 TEST(MachineLimitsTest, BandwidthAndPeakArePositive) {

@@ -42,6 +42,10 @@ double MedianSpeedup(const Times& times, const Times& base) {
   return MedianOf(std::move(ratios));
 }
 
+double MedianShare(const Times& times, double work, const Times& other, double other_work) {
+  return other_work > 0 ? MedianSpeedup(times, other) * work / other_work : 0;
+}
+
 absl::Status RunInTurn(std::span<MeasuredRun* const> runs, int64_t rounds,
                        const std::function<absl::Status(int64_t)>& after_round) {
   for (int64_t round = 1; round <= rounds; ++round) {

@@ -33,6 +33,10 @@ class Times {
 // steps that came right after each other. 0 without rounds that both have.
 double MedianSpeedup(const Times& times, const Times& base);
 
+// What a step does of `work` in a second, as a share of what a step of `other` does of `other_work`
+// in the same round: the median of the rounds. 0 without rounds that both have.
+double MedianShare(const Times& times, double work, const Times& other, double other_work);
+
 // Something that is measured step by step.
 class MeasuredRun {
  public:

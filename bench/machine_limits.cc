@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "engine/backend/cpu/aligned_bytes.h"
+#include "bench/memory_reader.h"
 #include "engine/backend/cpu/thread_pool.h"
-#include "engine/backend/cpu/vector_math.h"
 
 namespace choir::bench {
 namespace {
@@ -76,30 +75,11 @@ absl::StatusOr<double> MeasureGemmPeak(const engine::ModelSpec& spec, int64_t to
 }
 
 absl::StatusOr<double> MeasureReadBandwidth(int threads, int64_t bytes_per_thread) {
-  engine::ThreadPool pool(threads);
-  const int64_t count = bytes_per_thread / static_cast<int64_t>(sizeof(float));
-  CHOIR_ASSIGN_OR_RETURN(
-      const engine::AlignedBytes memory,
-      engine::AlignedBytes::Allocate(static_cast<uint64_t>(bytes_per_thread * threads)));
-  auto* const floats = reinterpret_cast<float*>(memory.data());
-  std::fill_n(floats, count * threads, 1.0F);  // pages that were never written are all one page
-  std::vector<float> sums(static_cast<size_t>(threads));
-  double best = 0;
+  CHOIR_ASSIGN_OR_RETURN(const auto reader,
+                         MemoryReader::Create(threads, bytes_per_thread * threads));
   constexpr int kRuns = 16;
-  for (int run = 0; run < kRuns; ++run) {
-    const double start = Now();
-    // A stretch at a time, so that a thread that is held up does less of it.
-    constexpr int64_t kStretch = int64_t{1} << 20;
-    const int64_t stretches = (count * threads + kStretch - 1) / kStretch;
-    pool.ParallelFor(stretches, [&](int64_t index, int worker) {
-      const int64_t begin = index * kStretch;
-      const int64_t length = std::min(kStretch, count * threads - begin);
-      sums[static_cast<size_t>(worker)] +=
-          engine::SumOfSquares(floats + begin, static_cast<size_t>(length));
-    });
-    best = std::max(best, static_cast<double>(bytes_per_thread) * threads / (Now() - start) * 1e-9);
-  }
-  return best;
+  for (int run = 0; run < kRuns; ++run) CHOIR_RETURN_IF_ERROR(reader->Step());
+  return reader->bytes() / reader->times().Fastest() * 1e-9;
 }
 
 }  // namespace choir::bench

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "bench/in_turn.h"
 #include "bench/infer_measure.h"
+#include "bench/memory_reader.h"
 #include "bench/train_measure.h"
 #include "cli/bench_compare_report.h"
 #include "cli/bench_setup.h"
@@ -27,6 +28,9 @@ namespace {
 
 // How often the machine's best is measured again while runs take turns.
 constexpr int64_t kLimitsBetween = 4;
+
+// What reading memory reads in its turn: as much as a token of a middling model.
+constexpr int64_t kReadingBytes = int64_t{256} << 20;
 
 // One weight format.
 struct Entry {
@@ -192,7 +196,17 @@ absl::Status Comparer::CompareInference(Part which) {
     CHOIR_RETURN_IF_ERROR(add(entry, nullptr));
     if (entry.adapter != nullptr) CHOIR_RETURN_IF_ERROR(add(entry, entry.adapter.get()));
   }
+  std::unique_ptr<bench::MemoryReader> reader;
+  if (!prompt && in_place()) {
+    CHOIR_ASSIGN_OR_RETURN(reader,
+                           bench::MemoryReader::Create(BenchThreads(options_), kReadingBytes));
+    turns.push_back(reader.get());
+  }
   CHOIR_RETURN_IF_ERROR(TakeTurns(part.name, turns, prompt ? options_.steps : options_.new_tokens));
+  if (reader != nullptr) {
+    part.reading = reader->times();
+    part.reading_bytes = reader->bytes();
+  }
   for (size_t i = 0; i < runs.size(); ++i) {
     bench::InferMeasurement m = runs[i]->Result();
     part.heading = prompt ? fmt::format("prompts of {} tokens, {} at once", m.tokens, m.batch)

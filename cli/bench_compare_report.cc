@@ -17,6 +17,15 @@ double ShareOfBest(const ComparedPart& part, const ComparedRun& run, const Bench
   return best > 0 ? work / run.times.Fastest() * 1e-9 / best : 0;
 }
 
+// Of reading memory in the same round, at the median; 0 if that was not measured.
+double ShareOfReading(const ComparedPart& part, const ComparedRun& run) {
+  return bench::MedianShare(run.times, run.work.weight_bytes, part.reading, part.reading_bytes);
+}
+
+std::string Percent(double share) {
+  return share > 0 ? fmt::format("{:.0f} %", 100 * share) : "";
+}
+
 // The slowest one's speedup over the first divided by the fastest one's.
 double SlowestToFastest(const ComparedPart& part) {
   double least = 1;
@@ -31,18 +40,35 @@ double SlowestToFastest(const ComparedPart& part) {
 
 std::string DescribeRates(const ComparedPart& part, const BenchHead& head) {
   const std::string& first = part.runs.front().format;
-  TextTable table({"weights", "size", "tokens/s: median", "mean", "slowest", "fastest",
-                   part.by_bandwidth ? "GB/s" : "GFLOP/s", "of the best", "to " + first});
+  const bool has_reading = part.reading.count() > 0;
+  std::vector<std::string> headings = {"weights",
+                                       "size",
+                                       "tokens/s: median",
+                                       "mean",
+                                       "slowest",
+                                       "fastest",
+                                       part.by_bandwidth ? "GB/s" : "GFLOP/s",
+                                       "of the best"};
+  if (has_reading) headings.emplace_back("of reading in turn");
+  headings.push_back("to " + first);
+  TextTable table(std::move(headings));
   for (const ComparedRun& run : part.runs) {
     const auto rate = [&](double seconds) { return HumaneRate(run.tokens_per_step / seconds); };
     const double fastest = run.times.Fastest();
-    const double share = ShareOfBest(part, run, head);
-    table.AddRow({run.Label(), HumaneBytes(run.weight_bytes), rate(run.times.Median()),
-                  rate(run.times.Mean()), rate(run.times.Slowest()), rate(fastest),
-                  part.by_bandwidth ? fmt::format("{:.1f}", run.work.weight_bytes / fastest * 1e-9)
-                                    : fmt::format("{:.0f}", run.work.flops / fastest * 1e-9),
-                  share > 0 ? fmt::format("{:.0f} %", 100 * share) : "",
-                  fmt::format("{:.2f}", bench::MedianSpeedup(run.times, part.runs.front().times))});
+    std::vector<std::string> cells = {
+        run.Label(),
+        HumaneBytes(run.weight_bytes),
+        rate(run.times.Median()),
+        rate(run.times.Mean()),
+        rate(run.times.Slowest()),
+        rate(fastest),
+        part.by_bandwidth ? fmt::format("{:.1f}", run.work.weight_bytes / fastest * 1e-9)
+                          : fmt::format("{:.0f}", run.work.flops / fastest * 1e-9),
+        Percent(ShareOfBest(part, run, head))};
+    if (has_reading) cells.push_back(Percent(ShareOfReading(part, run)));
+    cells.push_back(
+        fmt::format("{:.2f}", bench::MedianSpeedup(run.times, part.runs.front().times)));
+    table.AddRow(std::move(cells));
   }
   return table.Render() + "\n";
 }
@@ -71,6 +97,12 @@ std::string DescribePart(const ComparedPart& part, const BenchHead& head) {
                                  part.runs.front().times.count(), part.heading);
   text += DescribeRates(part, head);
   text += fmt::format("slowest to fastest {:.2f}\n", SlowestToFastest(part));
+  if (part.reading.count() > 0) {
+    const auto rate = [&](double seconds) { return part.reading_bytes / seconds * 1e-9; };
+    text += fmt::format("reading memory in turn with them: median {:.1f} GB/s, {:.1f} to {:.1f}\n",
+                        rate(part.reading.Median()), rate(part.reading.Slowest()),
+                        rate(part.reading.Fastest()));
+  }
   if (head.profile) text += DescribeOpsSideBySide(part);
   return text;
 }
@@ -93,6 +125,8 @@ nlohmann::json RunToJson(const ComparedPart& part, const ComparedRun& run, const
       {"step_seconds", std::vector<double>(times.seconds().begin(), times.seconds().end())}};
   const double share = ShareOfBest(part, run, head);
   if (share > 0) json[part.by_bandwidth ? "share_of_bandwidth" : "share_of_peak"] = share;
+  const double of_reading = ShareOfReading(part, run);
+  if (of_reading > 0) json["share_of_reading_in_turn"] = of_reading;
   if (head.profile) json["ops"] = OpsToJson(run.ops);
   return json;
 }

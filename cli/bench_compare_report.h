@@ -32,6 +32,9 @@ struct ComparedPart {
   std::string heading;        // what a step was
   bool by_bandwidth = false;  // compared with reading memory instead of products
   std::vector<ComparedRun> runs;
+  // Reading memory, in turn with them; empty where it was not measured.
+  bench::Times reading = {};
+  double reading_bytes = 0;
 };
 
 struct Comparison {

@@ -133,11 +133,15 @@ bench::InferSetup BenchInferSetup(const BenchOptions& options, const engine::Mod
           .clock = clock};
 }
 
+int BenchThreads(const BenchOptions& options) {
+  return options.device.threads > 0 ? options.device.threads
+                                    : static_cast<int>(std::thread::hardware_concurrency());
+}
+
 absl::Status MeasureLimits(const BenchOptions& options, const engine::ModelSpec& spec,
                            BenchHead& head) {
   if (head.device.backend != "cpu") return absl::OkStatus();
-  head.threads = options.device.threads > 0 ? options.device.threads
-                                            : static_cast<int>(std::thread::hardware_concurrency());
+  head.threads = BenchThreads(options);
   const engine::Compute compute = engine::ChooseCompute(ComputeOf(options.device), spec);
   head.bf16 = compute != engine::Compute::kF32 && engine::CpuHasFastBf16();
   const auto type = head.bf16 ? engine::GemmType::kBf16 : engine::GemmType::kF32;

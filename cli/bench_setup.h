@@ -46,6 +46,9 @@ bench::InferSetup BenchInferSetup(const BenchOptions& options, const engine::Mod
                                   engine::Backend& backend, const engine::DeviceModel& weights,
                                   const engine::DeviceAdapter* adapter, const Clock& clock);
 
+// Of the CPU backend.
+int BenchThreads(const BenchOptions& options);
+
 // Of the CPU only (no interface asks a GPU for its best): raise the head's figures to what they
 // find. Measured before and after what is compared with them: a shared machine changes within
 // seconds.
