@@ -121,7 +121,14 @@ absl::Status Planner::Choose(uint64_t comfortable, TrainingPlan& plan) const {
   CHOIR_RETURN_IF_ERROR(Plan({selected, 0}, plan));
   if (plan.memory.total_bytes() <= comfortable) return absl::OkStatus();
   CHOIR_RETURN_IF_ERROR(Plan({selected, num_blocks()}, plan));
-  if (plan.memory.total_bytes() > comfortable) return absl::OkStatus();
+  if (plan.memory.total_bytes() > comfortable) {
+    // Packing saves little where every block is recomputed: rather exact, if that fits as well or
+    // weights are streamed anyway.
+    TrainingPlan exact = plan;
+    CHOIR_RETURN_IF_ERROR(Plan({KeptActivations::kAll, num_blocks()}, exact));
+    if (on_cpu() || exact.memory.total_bytes() <= limits.memory_bytes) plan = exact;
+    return absl::OkStatus();
+  }
   CHOIR_ASSIGN_OR_RETURN(const int64_t blocks, FewestBlocks(plan, comfortable));
   return blocks == num_blocks() ? absl::OkStatus() : Plan({selected, blocks}, plan);
 }

@@ -59,8 +59,8 @@ struct BesideSteps {
 // The memory of a run with these settings on this backend, what to keep and to recompute, and how
 // much of the weights to stream. kAuto, if the run would take more than 80 % of the memory,
 // computes again what is cheap (and packs the rest, where products round); then whole blocks, no
-// more of them than that asks for; where all of them are not enough, and weights are read in place,
-// they are streamed.
+// more of them than that asks for; where all of them are not enough nothing is packed, and weights
+// that are read in place are streamed.
 absl::StatusOr<TrainingPlan> PlanTraining(const Model& model, const AdapterLayout& adapter,
                                           const TrainConfig& config, Backend& backend,
                                           const MemoryLimits& limits, Recompute recompute,

@@ -275,6 +275,14 @@ TEST_F(TrainerTest, ActivationsArePackedWhereProductsRoundAndNowhereElse) {
   EXPECT_EQ(less.kept, KeptActivations::kPackedProducts);
   EXPECT_EQ(less.recomputed_blocks, 0);
   EXPECT_LT(less.memory.arena_bytes, off.memory.arena_bytes / 2);
+  // Where all blocks are recomputed and still weights must be streamed, nothing is rounded: the
+  // result is that of a large memory.
+  const TrainingPlan full = plan(Compute::kBf16, Recompute::kFull, kMuch);
+  const TrainingPlan least =
+      plan(Compute::kBf16, Recompute::kAuto, full.memory.total_bytes() - 1000);
+  EXPECT_EQ(least.kept, KeptActivations::kAll);
+  EXPECT_EQ(least.recomputed_blocks, full.recomputed_blocks);
+  EXPECT_TRUE(least.weights.streams_blocks());
 }
 
 }  // namespace
