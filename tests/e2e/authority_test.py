@@ -64,7 +64,7 @@ class AuthorityTest(unittest.TestCase):
         self.assertEqual(self.there.wait_for_end(run)["rounds"][-1]["contributors"], 4)
 
     def test_node_revoked_in_the_middle_of_a_round_is_shut_out(self):
-        run = self.there.start_run(federation.run_settings("revoking", MODEL, cohort=4, training={"steps": 150},
+        run = self.there.start_run(federation.run_settings("revoking", MODEL, cohort=4, training={"steps": 600},
                                                            pacing={"cohort_wait_s": 3}))
         federation.wait_until(lambda: self.there.show(run)["rounds"][-1]["training"] == 4, "all to train",
                               logs=self.there.logs)
